@@ -1,0 +1,1 @@
+"""Where samples come from. Knows nothing of networks or training."""

@@ -1,0 +1,99 @@
+"""Read photographs and label maps from image files, or say what is wrong with them.
+
+PNGs are decoded by OpenCV: faster than Pillow, and it keeps the values of 16-bit RGB label maps,
+which Pillow halves to 8 bits. Palette label maps, as GTA-5 publishes them, are decoded by Pillow,
+which gives the ids where OpenCV gives colours. Everything else is Pillow's.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+_DECODING_ERRORS = (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError)
+
+
+class DataError(Exception):
+    """A data folder, list or file that cannot be used: the message names it and the remedy."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Read a photograph.
+
+    Args:
+        path: an image file; grey, palette, RGBA, CMYK and 16-bit images are converted to 8-bit RGB.
+
+    Returns:
+        uint8, (H, W, 3), RGB.
+
+    Raises:
+        DataError: the file is missing, damaged, or not an image.
+    """
+    data = _read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format != "PNG":
+                return np.asarray(picture.convert("RGB"))
+        return _decode_png(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, data, error) from None
+
+
+def read_label_ids(path: Path) -> NDArray[Any]:
+    """Read a label map: 8-bit grey or palette, or 16-bit with the class in the first channel.
+
+    Args:
+        path: a PNG file.
+
+    Returns:
+        Label ids, uint8 or uint16, (H, W).
+
+    Raises:
+        DataError: the file is missing, damaged, or holds colours instead of ids.
+    """
+    data = _read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format != "PNG":
+                raise ValueError(f"it is {picture.format}; label maps are PNG files")
+            if picture.mode in ("P", "1"):
+                return np.asarray(picture).astype(np.uint8)
+        ids = _decode_png(data, cv2.IMREAD_UNCHANGED)
+        if ids.ndim == 3 and ids.dtype == np.uint8:
+            raise ValueError("it holds colours; a label map has one channel, of ids")
+        return ids if ids.ndim == 2 else ids[..., 2]  # OpenCV's channel order is BGR
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, data, error) from None
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _decode_png(data: bytes, flags: int) -> NDArray[Any]:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if decoded is None:
+        raise ValueError("it is damaged or cut short")
+    return decoded
+
+
+def _unreadable(path: Path, data: bytes, error: Exception) -> DataError:
+    reason: object = error
+    if not data:
+        reason = "it is empty"
+    elif isinstance(error, UnidentifiedImageError):
+        reason = "it is not an image"
+    return DataError(
+        f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
+    )

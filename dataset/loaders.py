@@ -1,0 +1,150 @@
+"""Sampling, batching and worker processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from dataset.image_files import DataError
+from dataset.segmentation_dataset import Sample, SegmentationDataset, network_input
+
+__all__ = ["Batch", "DataError", "EpochSampler", "SegmentationDataset"]
+
+
+class Batch(NamedTuple):
+    """Samples on their way to the network.
+
+    Attributes:
+        images: uint8, (B, 3, H, W), RGB.
+        labels: one uint8 map of train ids an image, of sizes of their own; empty if none were read.
+        names: the images' paths within the image folder.
+        problems: what could not be read.
+    """
+
+    images: Tensor
+    labels: tuple[Tensor, ...]
+    names: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class EpochSampler(Sampler[list[int]]):
+    """The batches of one epoch, the same for the same seed and epoch, from any point on.
+
+    An epoch visits ``entries`` places, the data set repeated in turn. A global batch is
+    ``batch_size * world_size`` consecutive places of the epoch's order, of which each process
+    takes its share, so that N processes see what one process with an N-fold batch sees.
+
+    Args:
+        length: number of samples in the data set.
+        entries: places in an epoch.
+        batch_size: samples a process and batch.
+        seed: of the order; None keeps the order of the list.
+        rank: this process.
+        world_size: number of processes.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        entries: int,
+        batch_size: int,
+        seed: int | None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.length = length
+        self.entries = entries
+        self.batch_size = batch_size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = 0
+        self.first_batch = 0
+
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Choose what the next iteration over the sampler yields."""
+        self.epoch = epoch
+        self.first_batch = batch
+
+    def __len__(self) -> int:
+        """Batches in a whole epoch; places that fill no batch are left out."""
+        return self.entries // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self.seed is None:
+            order = torch.arange(self.entries)
+        else:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.entries, generator=generator)
+        indices = (order % self.length).tolist()
+        for batch in range(self.first_batch, len(self)):
+            start = (batch * self.world_size + self.rank) * self.batch_size
+            yield indices[start : start + self.batch_size]
+
+
+def default_workers() -> int:
+    """Loader processes for this machine: half its cores, 8 at most, as there are two loaders."""
+    return min(8, max(1, available_cores() // 2))
+
+
+def available_cores() -> int:
+    """Cores this process may use, which on shared machines are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_loader(
+    dataset: SegmentationDataset, sampler: Iterable[list[int]], num_workers: int, device: str
+) -> DataLoader[Sample]:
+    """Load batches in worker processes that live as long as the loader.
+
+    Args:
+        dataset: where the samples come from.
+        sampler: yields lists of sample indices.
+        num_workers: processes; 0 loads in this one.
+        device: where batches go; memory is pinned for CUDA, so that copies run in the background.
+    """
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=device == "cuda",
+        persistent_workers=num_workers > 0,
+    )
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Put samples into one batch."""
+    return Batch(
+        torch.stack([sample.image for sample in samples]),
+        tuple(sample.label for sample in samples if sample.label is not None),
+        tuple(sample.name for sample in samples),
+        tuple(sample.problem for sample in samples if sample.problem),
+    )
+
+
+def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
+    """Copy a batch to the device and normalise it there.
+
+    Returns:
+        The network's input, float32, (B, 3, H, W), and the label maps as int64.
+
+    Raises:
+        DataError: an image or label map of the batch could not be read.
+    """
+    if batch.problems:
+        raise DataError("\n".join(batch.problems))
+    images = network_input(batch.images.to(device, non_blocking=True))
+    return images, [label.to(device, non_blocking=True).long() for label in batch.labels]
+
+
+def sequential_batches(length: int, batch_size: int) -> list[list[int]]:
+    """Every sample once, in order, as a batch sampler for scoring."""
+    return [list(range(i, min(i + batch_size, length))) for i in range(0, length, batch_size)]

@@ -1,0 +1,28 @@
+"""SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016): 9,400 rendered street scenes.
+
+As published, with 16-bit label PNGs whose first channel is the class:
+
+    data/RAND_CITYSCAPES/
+      RGB/0000000.png ... 0009399.png
+      GT/LABELS/0000000.png ... 0009399.png
+
+or with the labels re-encoded as 8-bit PNGs of the same ids:
+
+    data/SYNTHIA/
+      images/0000000.png ...
+      labels/0000000.png ...
+"""
+
+from dataset.labels import CLASSES_16, SYNTHIA_IDS
+from dataset.segmentation_dataset import Layout, SegmentationDataset
+
+
+class SynthiaDataset(SegmentationDataset):
+    """The synthetic source of the 16-class experiment."""
+
+    layouts = (
+        Layout(images="RGB", labels="GT/LABELS"),
+        Layout(images="images", labels="labels"),
+    )
+    label_space = CLASSES_16
+    label_ids = SYNTHIA_IDS

@@ -1,0 +1,124 @@
+"""SEANet: a VGG-16 DeepLab trunk, an attention head and a classifier (DESIGN section 2).
+
+The modules and their indices give the 39 names of the published checkpoints:
+``features.{0..31}``, ``aconv``, ``classifier.conv2d_list.{0..3}``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+STRIDE = 8
+"""Input pixels for one cell of the feature grid."""
+
+VGG_CHANNELS: tuple[int | str, ...] = (
+    *(64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool"),
+    *(512, 512, 512, 512, 512, 512),
+)
+"""VGG-16 without pool4 and pool5: conv4_1 is followed by conv5_3 at the same resolution."""
+
+CLASSIFIER_DILATIONS = (6, 12, 18, 24)
+
+
+class Prediction(NamedTuple):
+    """What the network says of a batch.
+
+    Attributes:
+        attention: (B, 1, h, w), in (0, 1).
+        logits: (B, C, h, w).
+    """
+
+    attention: Tensor
+    logits: Tensor
+
+
+def vgg16_trunk() -> nn.Sequential:
+    """VGG-16 with output stride 8, then fc6 and fc7 as dilated convolutions.
+
+    Returns:
+        A module from (B, 3, H, W) to (B, 1024, h, w), h and w being H and W halved three times
+        and rounded down each time.
+    """
+    layers: list[nn.Module] = []
+    channels, convolutions = 3, 0
+    for width in VGG_CHANNELS:
+        if isinstance(width, str):
+            layers.append(nn.MaxPool2d(2))
+            continue
+        convolutions += 1
+        dilation = 2 if convolutions > 10 else 1  # conv5_1..3
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
+            nn.ReLU(True),
+        ]
+        channels = width
+    for channels_in in (512, 1024):  # fc6, fc7
+        layers += [nn.Conv2d(channels_in, 1024, 3, padding=4, dilation=4), nn.ReLU(True)]
+    return nn.Sequential(*layers)
+
+
+class DilatedClassifier(nn.Module):
+    """Parallel 3x3 convolutions with growing dilation, summed.
+
+    Args:
+        num_classes: C, the number of output channels.
+        branches: how many of the four convolutions are summed. The original sums the first two,
+            and published checkpoints hold all four (DESIGN section 3); the others are frozen.
+    """
+
+    def __init__(self, num_classes: int, branches: int = 2) -> None:
+        super().__init__()
+        self.branches = branches
+        self.conv2d_list = nn.ModuleList()
+        for index, dilation in enumerate(CLASSIFIER_DILATIONS):
+            branch = nn.Conv2d(1024, num_classes, 3, padding=dilation, dilation=dilation)
+            nn.init.normal_(branch.weight, std=0.01)
+            self.conv2d_list.append(branch.requires_grad_(index < branches))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, 1024, h, w) to logits, (B, C, h, w)."""
+        logits = self.conv2d_list[0](features)
+        for convolution in self.conv2d_list[1 : self.branches]:
+            logits = logits + convolution(features)
+        return logits
+
+
+class SEANet(nn.Module):
+    """The network of student and teacher.
+
+    Args:
+        num_classes: C, the number of classes.
+        classifier_branches: how many of the classifier's four convolutions are used, 1..4.
+    """
+
+    def __init__(self, num_classes: int, classifier_branches: int = 2) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.features = vgg16_trunk()
+        self.pool = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
+        self.aconv = nn.Conv2d(1024, 1, 1, bias=False)
+        self.classifier = DilatedClassifier(num_classes, classifier_branches)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Classify each cell of the 1/8 grid.
+
+        Args:
+            images: float, (B, 3, H, W), BGR minus the mean, about -124..151.
+
+        Returns:
+            The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
+        """
+        features = self.features(images)
+        attention = self.attend(features)
+        return Prediction(attention, self.classifier((1 + attention) * features))
+
+    def attend(self, features: Tensor) -> Tensor:
+        """Where to look: features, (B, 1024, h, w), to the attention M, (B, 1, h, w), in (0, 1)."""
+        context = F.interpolate(
+            self.pool(features), size=features.shape[-2:], mode="bilinear", align_corners=True
+        )
+        return torch.sigmoid(self.aconv(context))

@@ -1,0 +1,233 @@
+"""Which files can initialise a SEANet, and how: always by parameter name, never by position."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model.SEAN import SEANet
+
+TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)
+"""SEANet's index of each of VGG-16's 13 convolutions, conv1_1 to conv5_3."""
+
+CAFFE_NAMES = tuple(
+    f"conv{block}_{layer}" for block, layers in enumerate((2, 2, 3, 3, 3), 1)
+    for layer in range(1, layers + 1)
+)  # fmt: skip
+TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""torchvision numbers pool4 too, SEANet does not have it."""
+
+BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CAFFE_STYLE_MEAN, CAFFE_STYLE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
+"""The transforms of torchvision's IMAGENET1K_V1 and IMAGENET1K_FEATURES weights."""
+
+INPUT_STD = 58.0
+"""Standard deviation of BGR-minus-mean street photographs, in grey levels."""
+
+StateDict = dict[str, Tensor]
+
+
+class WeightsError(Exception):
+    """A weights file that cannot be used: the message names it and the remedy."""
+
+
+def initialise(network: SEANet, restore_from: str) -> str:
+    """Give a network its first weights.
+
+    Args:
+        network: changed in place; what the file does not hold keeps PyTorch's own initialisation.
+        restore_from: a path (fcn8s_from_caffe.pth, a torchvision VGG-16 or a SEANet state dict),
+            ``torchvision`` to download VGG16_Weights.IMAGENET1K_FEATURES, or ``none`` for He
+            initialisation (He et al., ICCV 2015) that trains from scratch.
+
+    Returns:
+        What was loaded and what was not, for the log.
+
+    Raises:
+        WeightsError: no such file, not a state dict, for another class count, or nothing fits.
+    """
+    if restore_from == "none":
+        he_initialise(network)
+        return "He initialisation, nothing loaded"
+    if restore_from == "torchvision":
+        return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
+    return load_weights(network, read_state_dict(restore_from), restore_from)
+
+
+def he_initialise(network: SEANet) -> None:
+    """Draw weights with which a network of ReLUs trains from scratch; the classifier keeps its own.
+
+    The first layer is scaled down by the input's spread, so that every layer's output is of size 1.
+    """
+    trunk = [layer for layer in network.features if isinstance(layer, nn.Conv2d)]
+    for layer in trunk:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    with torch.no_grad():
+        trunk[0].weight /= INPUT_STD
+
+
+def read_state_dict(path: str | Path) -> StateDict:
+    """Read a file of tensors by name, without running any code in it.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not a state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(
+            f"no weights file {path}\n"
+            "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
+            "start from), a torchvision VGG-16, a SEANet checkpoint; or 'torchvision' to download, "
+            "or 'none' to train from scratch"
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(
+            f"{path} is not a checkpoint, or is damaged ({reason})\n"
+            "  --restore_from takes a state dict: tensors by name, saved with torch.save"
+        ) from None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise WeightsError(
+            f"{path} is not a state dict\n"
+            "  to go on with a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
+            "and in the files named after their score"
+        )
+    return state
+
+
+def load_weights(network: SEANet, state: StateDict, source: str) -> str:
+    """Copy what fits from a state dict, recognising its kind by its names.
+
+    Args:
+        network: changed in place.
+        state: tensors by name.
+        source: where they come from, for messages.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        WeightsError: the class count differs, shapes differ, or nothing fits.
+    """
+    if "aconv.weight" in state:
+        _load_sean(network, state, source)
+        return f"loaded all {len(state)} tensors of {source}"
+    if "conv1_1.weight" in state:
+        kind, names = "fcn8s_from_caffe", CAFFE_NAMES
+    elif "features.28.weight" in state:
+        kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
+        state, normalisation = _from_torchvision(state)
+        kind += f" ({normalisation})"
+    else:
+        raise _no_fit(source, state)
+    trunk: StateDict = {}
+    for index, name in zip(TRUNK_INDICES, names, strict=True):
+        for part in ("weight", "bias"):
+            if f"{name}.{part}" not in state:
+                raise WeightsError(f"{source} has no {name}.{part}, which {kind} should hold")
+            trunk[f"features.{index}.{part}"] = state[f"{name}.{part}"]
+    own = network.state_dict()
+    _check_shapes(own, trunk, source)
+    network.load_state_dict(trunk, strict=False)
+    left_out = sorted({name.rsplit(".", 1)[0] for name in state} - set(names))
+    fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - trunk.keys()})
+    return (
+        f"loaded the 13 convolutions of {source} ({kind}); "
+        f"left out: {', '.join(left_out) or 'nothing'}; newly initialised: {', '.join(fresh)}"
+    )
+
+
+def download_torchvision() -> StateDict:
+    """Fetch torchvision's VGG-16 weights trained Caffe's way, into torch.hub's cache.
+
+    Raises:
+        WeightsError: the download failed.
+    """
+    from torchvision.models import VGG16_Weights
+
+    weights = VGG16_Weights.IMAGENET1K_FEATURES
+    try:
+        return dict(weights.get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"cannot download {weights.url}: {error}\n"
+            "  fetch that file elsewhere and give its path with --restore_from"
+        ) from None
+
+
+def class_count(state: StateDict, source: str) -> int:
+    """How many classes a SEANet checkpoint tells apart.
+
+    Raises:
+        WeightsError: the state dict is not a SEANet's.
+    """
+    bias = state.get("classifier.conv2d_list.0.bias")
+    if bias is None or "aconv.weight" not in state:
+        raise _no_fit(source, state)
+    return len(bias)
+
+
+def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
+    classes = class_count(state, source)
+    if classes != network.num_classes:
+        raise WeightsError(
+            f"{source} is a checkpoint for {classes} classes, not {network.num_classes}\n"
+            "  19 classes: SEAN_GTA5.py, 16 classes: SEAN_Synthia.py; or give --num_classes"
+        )
+    own = network.state_dict()
+    if own.keys() != state.keys():
+        differing = ", ".join(sorted(own.keys() ^ state.keys())[:4])
+        raise WeightsError(
+            f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}"
+        )
+    _check_shapes(own, state, source)
+    network.load_state_dict(state)
+
+
+def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
+    for name, value in state.items():
+        if own[name].shape != value.shape:
+            raise WeightsError(
+                f"{source}: {name} is {tuple(value.shape)}, not {tuple(own[name].shape)}\n"
+                "  the file is of another network"
+            )
+
+
+def _from_torchvision(state: StateDict) -> tuple[StateDict, str]:
+    """Convert the first layer from torchvision's input to ours.
+
+    With w and b for x = (rgb / 255 - mean) / std, and y = bgr - BGR_MEAN, the outputs are the same
+    with w' = w / (255 std) and b' = b + sum(w (BGR_MEAN / 255 - mean) / std). Zero padding stands for
+    another grey in y than in x, so pixels at the border differ by at most 0.02 |w|.
+    """
+    # The Caffe-style file has no classifier: torchvision fills it with nan.
+    head = state.get("classifier.0.weight")
+    caffe_style = head is not None and bool(head.isnan().any())
+    mean, std = (
+        (CAFFE_STYLE_MEAN, CAFFE_STYLE_STD) if caffe_style else (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    weight, bias = state["features.0.weight"].double(), state["features.0.bias"].double()
+    scale = torch.tensor(std, dtype=torch.float64).view(1, 3, 1, 1)
+    shift = torch.tensor(BGR_MEAN[::-1], dtype=torch.float64) / 255 - torch.tensor(mean)
+    offset = (weight / scale * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
+    converted = {
+        **state,
+        "features.0.weight": (weight / (255 * scale)).flip(1).float(),
+        "features.0.bias": (bias + offset).float(),
+    }
+    return converted, "Caffe-style normalisation" if caffe_style else "ImageNet normalisation"
+
+
+def _no_fit(source: str, state: StateDict) -> WeightsError:
+    return WeightsError(
+        f"{source}: none of its {len(state)} tensors fits SEANet "
+        f"(the first: {', '.join(list(state)[:3]) or 'none'})\n"
+        "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"
+    )

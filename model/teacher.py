@@ -1,0 +1,36 @@
+"""The teacher: an exponential moving average of the student (the paper's equation for theta')."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from model.SEAN import SEANet
+
+
+def make_teacher(student: SEANet) -> SEANet:
+    """Copy the student into a network that no gradient reaches."""
+    teacher = copy.deepcopy(student)
+    for parameter in teacher.parameters():
+        parameter.requires_grad_(False)
+    return teacher.eval()
+
+
+@torch.no_grad()
+def update_teacher(teacher: nn.Module, student: nn.Module, alpha: float) -> None:
+    """Move the teacher: teacher <- alpha * teacher + (1 - alpha) * student.
+
+    In three calls over all tensors, rounding as the original does: its rounding moves even the
+    unused classifier branches, by 7e-7 in 8 iterations, and the parity fixtures show it.
+
+    Args:
+        teacher: changed in place.
+        student: the network just stepped, or a wrapper with the same parameters.
+        alpha: the share the teacher keeps, 0..1.
+    """
+    means: list[Tensor] = list(teacher.parameters())
+    values: list[Tensor] = list(student.parameters())
+    torch._foreach_mul_(means, alpha)
+    torch._foreach_add_(means, list(torch._foreach_mul(values, 1 - alpha)))

@@ -1,0 +1,213 @@
+"""The drawn data sets: what is in them, how they are stored, when they are drawn again."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset.demo import draw_scene, write_demo
+from dataset.image_files import DataError
+from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, IGNORE_LABEL, SYNTHIA_IDS
+
+SIZE = (128, 64)
+SOURCE, TARGET = 16, 10
+CITYSCAPES = "Cityscapes/{kind}/{split}/demo/demo_{i:06d}_000019_{kind}{suffix}.png"
+
+
+@pytest.fixture(scope="module")
+def gta5(tmp_path_factory):
+    root = tmp_path_factory.mktemp("gta5")
+    write_demo(root, "gta5", SOURCE, TARGET, SIZE)
+    return root
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Images (N, H, W, 3) and labels (N, H, W) of both domains."""
+    drawn = {}
+    for domain in ("render", "camera"):
+        pairs = [draw_scene(np.random.default_rng((7, i)), SIZE, domain) for i in range(20)]
+        drawn[domain] = tuple(map(np.stack, zip(*pairs, strict=True)))
+    return drawn
+
+
+def contents(root):
+    return {
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()
+    }
+
+
+def cityscapes_files(count):
+    return {
+        CITYSCAPES.format(kind=kind, split=split, i=i, suffix=suffix)
+        for split in ("train", "val")
+        for kind, suffix in (("leftImg8bit", ""), ("gtFine", "_labelIds"))
+        for i in range(count)
+    }
+
+
+@pytest.mark.parametrize("domain", ["render", "camera"])
+def test_every_class_occurs_about_as_often_as_in_streets(scenes, domain):
+    labels = scenes[domain][1]
+    share = np.bincount(labels.ravel(), minlength=256) / labels.size
+    by_name = dict(zip(CLASSES_19.names, share, strict=False))
+    assert share[:19].min() > 2e-4, by_name
+    assert share[19:255].sum() == 0
+    assert {"road", "building"} == set(sorted(by_name, key=by_name.__getitem__)[-2:])
+    assert min(by_name[name] for name in ("sky", "vegetation", "car")) > 0.03
+    assert max(by_name[name] for name in ("light", "rider", "motorcycle", "bicycle")) < 0.02
+
+
+@pytest.mark.parametrize("domain", ["render", "camera"])
+def test_scene_is_a_street(scenes, domain):
+    images, labels = scenes[domain]
+    assert images.shape == (20, 64, 128, 3)
+    assert images.dtype == labels.dtype == np.uint8
+    row = {
+        name: np.nonzero(labels == CLASSES_19.names.index(name))[1].mean()
+        for name in ("sky", "building", "car", "road")
+    }
+    assert row["sky"] < row["building"] < row["car"] < row["road"]
+
+
+def test_only_the_camera_sees_a_bonnet(scenes):
+    assert (scenes["render"][1] != IGNORE_LABEL).all()
+    ignored = scenes["camera"][1] == IGNORE_LABEL
+    assert ignored[:, -1, 64].all()
+    assert not ignored[:, :56].any()
+
+
+def test_domains_differ_in_look_but_not_in_layout(scenes):
+    (render, render_labels), (camera, camera_labels) = scenes["render"], scenes["camera"]
+    saturation = [np.ptp(images.astype(float), axis=-1).mean() for images in (render, camera)]
+    assert saturation[0] > 1.5 * saturation[1]
+    sky = CLASSES_19.names.index("sky")
+    sky_colours = [
+        images[labels == sky].mean(0)
+        for images, labels in ((render, render_labels), (camera, camera_labels))
+    ]
+    assert np.abs(sky_colours[0] - sky_colours[1]).max() > 30
+    for name, most in (("road", 0.08), ("sky", 0.05), ("building", 0.1)):
+        train_id = CLASSES_19.names.index(name)
+        shares = [(labels == train_id).mean() for labels in (render_labels, camera_labels)]
+        assert abs(shares[0] - shares[1]) < most, (name, shares)
+
+
+def test_gta5_layout_and_formats(gta5):
+    source = {
+        f"GTA5/{kind}/{i:05d}.png" for kind in ("images", "labels") for i in range(1, SOURCE + 1)
+    }
+    markers = {"GTA5/demo.json", "Cityscapes/demo.json"}
+    assert set(contents(gta5)) == source | cityscapes_files(TARGET) | markers
+    with Image.open(gta5 / "GTA5/images/00001.png") as image:
+        assert (image.mode, image.size) == ("RGB", SIZE)
+    seen = set()
+    for path in (gta5 / "GTA5/labels").iterdir():
+        with Image.open(path) as labels:
+            assert (labels.mode, labels.size) == ("P", SIZE)
+            seen |= set(np.unique(np.asarray(labels)).tolist())
+            car = labels.getpalette()[3 * 26 : 3 * 27]
+            assert tuple(car) == CLASSES_19.colours[CLASSES_19.names.index("car")]
+    assert seen == set(CITYSCAPES_IDS.values())
+
+
+def test_cityscapes_formats_and_splits(gta5):
+    seen, images = set(), []
+    for split in ("train", "val"):
+        for i in range(TARGET):
+            label_file = CITYSCAPES.format(kind="gtFine", split=split, i=i, suffix="_labelIds")
+            with Image.open(gta5 / label_file) as labels:
+                assert (labels.mode, labels.size) == ("L", SIZE)
+                seen |= set(np.unique(np.asarray(labels)).tolist())
+            image_file = CITYSCAPES.format(kind="leftImg8bit", split=split, i=i, suffix="")
+            images.append((gta5 / image_file).read_bytes())
+    assert seen == {0, *CITYSCAPES_IDS.values()}
+    assert len(set(images)) == 2 * TARGET
+
+
+def test_synthia_labels_are_16_bit_with_the_ids_in_red(tmp_path):
+    write_demo(tmp_path, "synthia", 12, 1, SIZE)
+    source = {f"SYNTHIA/{kind}/{i:07d}.png" for kind in ("RGB", "GT/LABELS") for i in range(12)}
+    markers = {"SYNTHIA/demo.json", "Cityscapes/demo.json"}
+    assert set(contents(tmp_path)) == source | cityscapes_files(1) | markers
+    files = [tmp_path / f"SYNTHIA/GT/LABELS/{i:07d}.png" for i in range(12)]
+    maps = np.stack([cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files])
+    assert maps.dtype == np.uint16
+    assert maps.shape == (12, *SIZE[::-1], 3)
+    blue, green, red = np.moveaxis(maps, -1, 0)
+    assert set(np.unique(red).tolist()) == {0, *SYNTHIA_IDS.values()}
+    assert set(SYNTHIA_IDS) == set(CLASSES_16.names)
+    assert (red == 0).mean() < 0.1  # terrain, truck, train
+    assert np.nonzero(red == SYNTHIA_IDS["sky"])[1].mean() < SIZE[1] / 2
+    assert np.nonzero(red == SYNTHIA_IDS["road"])[1].mean() > SIZE[1] / 2
+    assert green.max() > 1
+    assert ((green > 0) == (red == SYNTHIA_IDS["car"])).all()
+    assert not blue.any()
+
+
+def test_files_depend_on_seed_and_number_but_not_on_counts(gta5, tmp_path):
+    for name, seed in (("again", 0), ("other", 1)):
+        write_demo(tmp_path / name, "gta5", 3, 2, SIZE, seed)
+    large = contents(gta5)
+    again, other = contents(tmp_path / "again"), contents(tmp_path / "other")
+    assert set(again) == set(other)
+    pngs = [name for name in again if name.endswith(".png")]
+    assert len(pngs) == 2 * 3 + 4 * 2
+    assert all(again[name] == large[name] for name in pngs)
+    assert all(other[name] != large[name] for name in pngs)
+
+
+def test_whole_demo_is_left_alone_and_a_half_drawn_one_is_drawn(tmp_path):
+    write_demo(tmp_path, "gta5", 2, 1, SIZE)
+    before = contents(tmp_path)
+    image = tmp_path / "GTA5/images/00002.png"
+    image.write_bytes(b"changed")
+    write_demo(tmp_path, "gta5", 2, 1, SIZE)
+    assert image.read_bytes() == b"changed"
+
+    marker = tmp_path / "GTA5/demo.json"
+    marker.write_text(json.dumps(json.loads(marker.read_text()) | {"whole": False}))
+    write_demo(tmp_path, "gta5", 2, 1, SIZE)
+    assert contents(tmp_path) == before
+
+
+def test_drawing_stopped_half_way_is_not_taken_for_whole(tmp_path, monkeypatch):
+    drawn = []
+
+    def draw_one_scene(rng, size, domain):
+        if drawn:
+            raise KeyboardInterrupt
+        drawn.append(draw_scene(rng, size, domain))
+        return drawn[0]
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dataset.demo.draw_scene", draw_one_scene)
+        with pytest.raises(KeyboardInterrupt):
+            write_demo(tmp_path, "gta5", 2, 1, SIZE)
+    assert (tmp_path / "GTA5/images/00001.png").exists()
+    write_demo(tmp_path, "gta5", 2, 1, SIZE)
+    assert (tmp_path / "GTA5/images/00002.png").exists()
+
+
+def test_other_parameters_replace_our_files_and_no_others(tmp_path):
+    write_demo(tmp_path, "gta5", 3, 1, SIZE)
+    mine = tmp_path / "GTA5/images/mine.png"
+    mine.write_bytes(b"mine")
+    write_demo(tmp_path, "gta5", 1, 1, (64, 32))
+    names = sorted(path.name for path in (tmp_path / "GTA5").rglob("*.png"))
+    assert names == ["00001.png", "00001.png", "mine.png"]
+    assert mine.read_bytes() == b"mine"
+    with Image.open(tmp_path / "GTA5/images/00001.png") as image:
+        assert image.size == (64, 32)
+
+
+def test_real_data_is_never_touched(tmp_path):
+    real = tmp_path / "GTA5/images/00001.png"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"real")
+    with pytest.raises(DataError, match="GTA5 holds files that are not the demo's"):
+        write_demo(tmp_path, "gta5", 1, 1, SIZE)
+    assert contents(tmp_path) == {str(Path("GTA5/images/00001.png")): b"real"}

@@ -1,0 +1,108 @@
+"""Write and read files whole or not at all, and everything a run needs to go on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import random
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+
+
+class CheckpointError(Exception):
+    """A file that cannot be written or read: the message names it and the remedy."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """Write a file beside its place, sync it, and move it there once it is complete.
+
+    Raises:
+        CheckpointError: it cannot be written; what stood in its place still does.
+    """
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with open(beside, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot write {path}: {error.strerror or error}\n"
+            "  what was saved before is intact; free space or choose another --snapshot_dir"
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def save_tensors(path: Path, content: Any) -> None:
+    """Save tensors and plain values: the same content gives the same bytes.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with whole_file(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:  # what PyTorch makes of a failed write
+            raise OSError(str(error).splitlines()[0]) from None
+
+
+def load_tensors(path: Path) -> Any:
+    """Read what `save_tensors` wrote, after checking the checksums within.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+            if damaged:
+                raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"cannot read {path}: {error}") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and check that files can be written into it.
+
+    Raises:
+        CheckpointError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot make the folder {path}: {error.strerror}\n  choose another --snapshot_dir"
+        ) from None
+    if not os.access(path, os.W_OK):
+        raise CheckpointError(f"cannot write into {path}\n  choose another --snapshot_dir")
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every random generator, as tensors and plain values."""
+    numpy_state = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy_state],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def restore_random_state(state: dict[str, Any]) -> None:
+    """Put every random generator where `random_state` saw it."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, np.array(keys, np.uint32), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,279 @@
+"""The options: typed, with defaults; the command line is derived from the dataclasses here."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+Size = tuple[int, int]
+
+DEMO_FOLDER = "data/demo"
+DEMO_RUNS = "Snap/demo"
+
+
+def option(
+    default: Any,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    choices: Sequence[str] | None = None,
+    training: bool = True,
+) -> Any:
+    """Declare an option.
+
+    Args:
+        default: its value when it is not given.
+        help: what it does and how to choose it.
+        parse: from the command line's text to the value; raises ValueError with the reason.
+        choices: the values it can have, if they are few.
+        training: whether another value makes another training run, so that `--resume` refuses it.
+    """
+    metadata = {"help": help, "parse": parse, "choices": choices, "training": training}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def integer(minimum: int) -> Callable[[str], int]:
+    """Make a parser of whole numbers of at least ``minimum``."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < minimum:
+            raise ValueError(f"{value} is below {minimum}")
+        return value
+
+    parse.__name__ = f"whole number from {minimum}"
+    return parse
+
+
+def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
+    """Make a parser of finite numbers from ``minimum`` to ``maximum``."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or not minimum <= value <= maximum:
+            raise ValueError(f"{text} is not between {minimum} and {maximum}")
+        return value
+
+    parse.__name__ = f"number from {minimum}" + (f" to {maximum}" if maximum < math.inf else "")
+    return parse
+
+
+def size(text: str) -> Size:
+    """Parse ``width,height`` in pixels."""
+    width, height = (int(part) for part in text.split(","))
+    if width < 8 or height < 8:
+        raise ValueError(f"{text} is below 8,8")
+    return width, height
+
+
+size.__name__ = "size, as WIDTH,HEIGHT with both at least 8"
+
+_COMMON: dict[str, Any] = {
+    "device": option(
+        "auto",
+        "where to compute; auto takes CUDA, then MPS, then the CPU",
+        choices=("auto", "cpu", "cuda", "mps"),
+        training=False,
+    ),
+    "precision": option(
+        "fp32",
+        "fp32 is the original's; bf16 computes the network in bfloat16 (float32 weights), several "
+        "times faster on recent GPUs",
+        choices=("fp32", "bf16"),
+    ),
+    "num_workers": option(
+        None,
+        "loader processes for each data set; without it, chosen from the core count",
+        integer(0),
+        training=False,
+    ),
+    "ignore_label": option(255, "train id of pixels that have no class", integer(0)),
+}
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Options of SEAN_GTA5.py and SEAN_Synthia.py; defaults are the original's."""
+
+    data_dir_source: str = option("data/GTA5", "folder of the labelled source data")
+    data_list_source: str | None = option(
+        None, "text file with one source image a line; without it the folder is scanned"
+    )
+    data_dir_target: str = option("data/Cityscapes", "folder of the target data")
+    data_list_target: str | None = option(
+        None, "the same for the target images to adapt on, within the folder of --target_split"
+    )
+    target_split: str = option(
+        "val",
+        "target images to adapt on, without their labels: val is the original's protocol (scored "
+        "on the same images), train is the fair one; scoring is always on val",
+        choices=("train", "val"),
+    )
+    restore_from: str = option(
+        "model/fcn8s_from_caffe.pth",
+        "first weights: a path (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint), "
+        "'torchvision' to download VGG-16, or 'none' to train from scratch",
+    )
+    snapshot_dir: str = option("Snap", "folder of everything that is written", training=False)
+    resume: bool = option(
+        False, "go on with the run in --snapshot_dir where it stopped", training=False
+    )
+    num_classes: int = option(19, "classes to tell apart", integer(2))
+    ignore_label: int = _COMMON["ignore_label"]
+    input_size: Size = option(
+        (1024, 512), "width,height at which images enter the network; a multiple of 8 fits", size
+    )
+    input_size_target: Size = option(
+        (2048, 1024),
+        "width,height of the target's label maps, at which it is scored; maps of another size are "
+        "scored at their own, and the log says so",
+        size,
+        training=False,
+    )
+    batch_size: int = option(1, "images of each domain an iteration and process", integer(1))
+    learning_rate: float = option(
+        1e-5, "Adam's step size; 1e-4 suits training from scratch", number(0)
+    )
+    momentum: float = option(0.9, "Adam's beta1", number(0, 0.9999))
+    weight_decay: float = option(5e-5, "L2 penalty in Adam", number(0))
+    num_epoch: int = option(6, "epochs; one ends when the shorter data set does", integer(1))
+    target_entries: int = option(
+        24966, "the target list is repeated to this many places an epoch", integer(1)
+    )
+    max_iters: int | None = option(None, "stop after this many iterations", integer(1))
+    noise: float = option(
+        0.1, "standard deviation of the noise on target images, in grey levels", number(0)
+    )
+    teacher_alpha: float = option(
+        0.99, "the share of itself the teacher keeps each iteration", number(0, 1)
+    )
+    attention_threshold: float = option(
+        0.1,
+        "grid cells where the teacher's attention is above it take part in self-ensembling; "
+        "0 to 0.3 suits (the paper), 1 switches self-ensembling off",
+        number(0, 1),
+    )
+    st_weight: float = option(0.3, "weight of the self-ensembling loss", number(0))
+    classifier_branches: int = option(
+        2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1)
+    )
+    val_interval: int = option(500, "iterations between scorings of the teacher", integer(1))
+    print_interval: int = option(10, "iterations between log lines", integer(1), training=False)
+    device: str = _COMMON["device"]
+    precision: str = _COMMON["precision"]
+    num_workers: int | None = _COMMON["num_workers"]
+    seed: int = option(0, "of weights, data order and noise", integer(0))
+    no_shuffle: bool = option(False, "take the images in list order")
+    demo: bool = option(
+        False, f"draw a small data set into {DEMO_FOLDER} and train on it for a few minutes"
+    )
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Options of evaluation.py."""
+
+    data_dir: str = option("data/Cityscapes", "data folder; its val part is scored")
+    data_list: str | None = option(
+        None, "text file with one image a line; without it the folder is scanned"
+    )
+    restore_from: str = option("Snap/GTA_TeacherNet.pth", "the checkpoint to evaluate")
+    snapshot_dir: str = option("Snap/Maps", "folder of everything that is written")
+    num_classes: int | None = option(
+        None, "classes of the checkpoint; read from it where not given", integer(2)
+    )
+    ignore_label: int = _COMMON["ignore_label"]
+    input_size: Size = option(
+        (1024, 512), "width,height at which images enter the network: the training's", size
+    )
+    batch_size: int = option(1, "images predicted at once", integer(1))
+    classifier_branches: int = option(
+        2, "dilated convolutions to sum: what the checkpoint was trained with", integer(1)
+    )
+    device: str = _COMMON["device"]
+    precision: str = _COMMON["precision"]
+    num_workers: int | None = _COMMON["num_workers"]
+    save_panels: bool = option(
+        False, "also write STEM_panel.png: input, prediction, ground truth, errors, attention"
+    )
+    demo: bool = option(
+        False, "evaluate what `SEAN_GTA5.py --demo` trained, and compare the runs it left"
+    )
+
+
+Config = TypeVar("Config", TrainingConfig, EvaluationConfig)
+
+_DEMO_INPUT: Size = (192, 96)
+DEMO_TRAINING: dict[str, Any] = {
+    "data_dir_target": f"{DEMO_FOLDER}/Cityscapes",
+    "restore_from": "none",
+    "input_size": _DEMO_INPUT,
+    "input_size_target": (256, 128),
+    "learning_rate": 1e-4,
+    "max_iters": 150,
+    "val_interval": 50,
+}
+DEMO_EVALUATION: dict[str, Any] = {
+    "data_dir": f"{DEMO_FOLDER}/Cityscapes",
+    "restore_from": f"{DEMO_RUNS}/GTA/GTA_TeacherNet.pth",
+    "snapshot_dir": f"{DEMO_RUNS}/Maps",
+    "input_size": _DEMO_INPUT,
+    "save_panels": True,
+}
+"""What --demo sets where the command line does not."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
+
+
+def parse_options(
+    defaults: Config, demo: dict[str, Any], description: str, arguments: Sequence[str] | None = None
+) -> Config:
+    """Read the command line; every option is accepted with ``-`` and with ``_``.
+
+    Args:
+        defaults: the values of options that are not given.
+        demo: what ``--demo`` sets instead, where an option is not given.
+        description: the first line of the help text.
+        arguments: the words of the command line; without them the process's own.
+
+    Returns:
+        The options. A mistake ends the process with one message and status 2.
+    """
+    parser = _Parser(description=description, allow_abbrev=False)
+    for field in dataclasses.fields(defaults):
+        names = list(dict.fromkeys((f"--{field.name}", f"--{field.name.replace('_', '-')}")))
+        value = getattr(defaults, field.name)
+        settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
+        if get_type_hints(type(defaults))[field.name] is bool:
+            settings["action"] = "store_true"
+        else:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            settings |= {k: field.metadata[k] for k in ("choices",)}
+            settings["type"] = field.metadata["parse"]
+            settings["metavar"] = "|".join(field.metadata["choices"] or ()) or "X"
+            settings["help"] += "" if value is None else f" (default: {shown})"
+        parser.add_argument(*names, dest=field.name, default=argparse.SUPPRESS, **settings)
+    given = vars(parser.parse_args(arguments))
+    base = demo if given.get("demo") else {}
+    return dataclasses.replace(defaults, **{**base, **given})
+
+
+def plain_options(config: TrainingConfig) -> dict[str, Any]:
+    """The options as plain values: what a checkpoint may hold."""
+    return dataclasses.asdict(config)
+
+
+def changed_options(config: TrainingConfig, saved: dict[str, Any]) -> list[str]:
+    """Options that differ from a saved run's and would change the training, as readable text."""
+    now = plain_options(config)
+    return [
+        f"--{field.name} {saved.get(field.name)} -> {now[field.name]}"
+        for field in dataclasses.fields(config)
+        if field.metadata["training"] and now[field.name] != saved.get(field.name)
+    ]

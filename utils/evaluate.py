@@ -1,0 +1,71 @@
+"""Network and images -> predictions and scores."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from utils.metrics import confusion_matrix
+
+
+@contextlib.contextmanager
+def scoring(network: nn.Module) -> Iterator[None]:
+    """Run a network for its predictions only, and restore the mode it was in."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        network.train(was_training)
+
+
+def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """The most likely class of each pixel.
+
+    Args:
+        logits: (C, h, w).
+        size: H, W of the label map.
+
+    Returns:
+        Train ids, int64, (H, W), of the bilinearly upsampled logits (corners not aligned).
+    """
+    upsampled = F.interpolate(
+        logits[None].float(), size=tuple(size), mode="bilinear"
+    )  # (1, C, H, W)
+    return upsampled[0].argmax(0)
+
+
+def evaluate(
+    network: nn.Module,
+    batches: Iterable[tuple[Tensor, list[Tensor]]],
+    num_classes: int,
+    autocast: contextlib.AbstractContextManager[None] | torch.autocast,
+) -> Tensor:
+    """Score a network.
+
+    Args:
+        network: returns attention and logits, (B, C, h, w).
+        batches: the network's input, (B, 3, H, W), and B label maps of train ids, int64, of sizes
+            of their own, on the network's device.
+        num_classes: C.
+        autocast: the precision to run the network in.
+
+    Returns:
+        Confusion matrix, int64, (C, C), on the CPU: rows are the label.
+    """
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    with scoring(network):
+        for images, labels in batches:
+            with autocast:
+                logits = network(images).logits
+            counts = [
+                confusion_matrix(class_map(scores, label.shape), label, num_classes)
+                for scores, label in zip(logits, labels, strict=True)
+            ]
+            confusion += sum(counts).cpu()  # type: ignore[union-attr]
+    return confusion

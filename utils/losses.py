@@ -1,0 +1,63 @@
+"""The two losses of SEAN, as pure functions (DESIGN section 2)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class MaskedLoss(NamedTuple):
+    """A sum over the places that count, and how many those are.
+
+    Kept apart so that several processes can divide by the count over all of them.
+
+    Attributes:
+        total: scalar, differentiable.
+        places: how many count; scalar, float32, no gradient.
+    """
+
+    total: Tensor
+    places: Tensor
+
+    def mean(self) -> Tensor:
+        """The mean over the places that count; 0 where there are none."""
+        return self.total / self.places.clamp(min=1)
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, ignore_label: int = 255) -> MaskedLoss:
+    """Cross-entropy over the pixels that have a class.
+
+    Args:
+        logits: (B, C, H, W).
+        labels: train ids, int64, (B, H, W).
+        ignore_label: train id of the pixels to leave out.
+
+    Returns:
+        The summed cross-entropy in nats, and the number of pixels.
+    """
+    total = F.cross_entropy(logits.float(), labels, ignore_index=ignore_label, reduction="sum")
+    return MaskedLoss(total, (labels != ignore_label).sum().float())
+
+
+def self_ensembling_loss(
+    student: Tensor, teacher: Tensor, attention: Tensor, threshold: float
+) -> MaskedLoss:
+    """Squared difference of two class maps where the teacher's attention is high.
+
+    Args:
+        student: logits, (B, C, h, w).
+        teacher: logits, (B, C, h, w); no gradient flows into them.
+        attention: the teacher's attention, (B, 1, h, w), in (0, 1).
+        threshold: grid cells with attention at or below it are left out.
+
+    Returns:
+        The squared difference of the softmax maps, averaged over the classes and summed over the
+        kept cells, and the number of kept cells.
+    """
+    kept = attention > threshold  # (B, 1, h, w)
+    target = torch.softmax(teacher.detach().float(), dim=1)
+    difference = (torch.softmax(student.float(), dim=1) - target).square().mean(1, keepdim=True)
+    return MaskedLoss((difference * kept).sum(), kept.sum().float())

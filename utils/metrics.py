@@ -1,0 +1,52 @@
+"""Confusion matrix, intersection over union, accuracy: pure functions on tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
+    """Count pixels by class and predicted class, without a copy to the CPU.
+
+    Args:
+        prediction: train ids, int64, any shape, 0..C-1.
+        label: train ids, int64, the same shape; pixels with an id of C or above are left out.
+        num_classes: C.
+
+    Returns:
+        int64, (C, C): rows are the label, columns the prediction.
+    """
+    # No boolean indexing and no bincount: both wait for the GPU to know the size of the result.
+    cells = (label.clamp(max=num_classes) * num_classes + prediction).flatten()
+    counts = torch.zeros((num_classes + 1) * num_classes, dtype=torch.int64, device=cells.device)
+    counts.scatter_add_(0, cells, torch.ones_like(cells))
+    return counts.view(num_classes + 1, num_classes)[:num_classes]
+
+
+def class_iou(confusion: Tensor) -> Tensor:
+    """Intersection over union of each class.
+
+    Args:
+        confusion: (..., C, C), rows are the label.
+
+    Returns:
+        (..., C), 0..1, float64 for a matrix of counts, the matrix's own type for one of floats; nan
+        where a class is neither in the label nor predicted.
+    """
+    if not confusion.is_floating_point():
+        confusion = confusion.double()
+    intersection = confusion.diagonal(dim1=-2, dim2=-1)
+    return intersection / (confusion.sum(-1) + confusion.sum(-2) - intersection)
+
+
+def mean_iou(confusion: Tensor) -> Tensor:
+    """Mean IoU over the classes that occur in the label or the prediction.
+
+    Args:
+        confusion: (..., C, C), rows are the label.
+
+    Returns:
+        (...), 0..1; nan where nothing was counted.
+    """
+    return class_iou(confusion).nanmean(-1)
