@@ -3,7 +3,7 @@
     python SEAN_GTA5.py --data_dir_source data/GTA5 --data_dir_target data/Cityscapes
     python SEAN_GTA5.py --demo      # no data needed
 
-The method is in utils/trainer.py: train_step; the network in model/SEAN.py: SEANet.
+One iteration is in utils/train_step.py: train_step; the network in model/SEAN.py: SEANet.
 """
 
 from dataset.cityscapes_dataset import CityscapesDataset

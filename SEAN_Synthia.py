@@ -3,7 +3,7 @@
     python SEAN_Synthia.py --data_dir_source data/RAND_CITYSCAPES --data_dir_target data/Cityscapes
     python SEAN_Synthia.py --demo      # no data needed
 
-The method is in utils/trainer.py: train_step; the network in model/SEAN.py: SEANet.
+One iteration is in utils/train_step.py: train_step; the network in model/SEAN.py: SEANet.
 """
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset

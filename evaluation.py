@@ -22,7 +22,14 @@ from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.image_files import DataError
 from dataset.labels import LEFT_OUT_OF_13, LabelSpace
-from dataset.loaders import Batch, default_workers, make_loader, on_device, sequential_batches
+from dataset.loaders import (
+    Batch,
+    Problems,
+    default_workers,
+    make_loader,
+    on_device,
+    sequential_batches,
+)
 from dataset.segmentation_dataset import Sample, SegmentationDataset
 from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
 from model.SEAN import SEANet
@@ -69,7 +76,7 @@ class Evaluation:
                 f"{path} is a checkpoint for {classes} classes; Cityscapes is labelled for "
                 f"{' or '.join(map(str, DATASETS))}"
             )
-        network = SEANet(classes, self.config.classifier_branches)
+        network = SEANet(classes, self.config.classifier_branches, not self.config.no_attention)
         load_weights(network, state, path)
         return network.to(self.device)
 
@@ -105,6 +112,7 @@ class Evaluation:
         confusion = torch.zeros(self.space.num_classes, self.space.num_classes, dtype=torch.int64)
         with scoring(self.network):
             for batch in tqdm(self._batches(), unit="batch", desc="evaluation"):
+                Problems().add(batch.problems)
                 images, labels = on_device(batch, self.device)
                 with autocast(self.device, self.config.precision):
                     attention, logits = self.network(images)
@@ -200,6 +208,7 @@ def compare_demo_runs(evaluation: Evaluation, sean: Tensor) -> None:
 
     if source_only.exists() and classes == 19:
         load_weights(network, read_state_dict(source_only), str(source_only))
+        network.use_attention = False
         rows.append(("source only", score()))
     torch.manual_seed(0)
     network = SEANet(classes)

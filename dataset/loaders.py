@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -117,7 +118,14 @@ def make_loader(
         collate_fn=collate,
         pin_memory=device == "cuda",
         persistent_workers=num_workers > 0,
+        worker_init_fn=_leave_signals_to_main,
     )
+
+
+def _leave_signals_to_main(_worker: int) -> None:
+    """A Ctrl-C reaches the workers too: let the main process decide what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def collate(samples: list[Sample]) -> Batch:
@@ -130,21 +138,41 @@ def collate(samples: list[Sample]) -> Batch:
     )
 
 
+class Problems:
+    """Counts samples that could not be read, up to a limit.
+
+    Args:
+        allowed: how many another image may stand in for.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
+        self.allowed = allowed
+        self.found: list[str] = []
+
+    def add(self, problems: tuple[str, ...]) -> None:
+        """Take note of a batch's problems.
+
+        Raises:
+            DataError: there are more than allowed.
+        """
+        self.found += [problem for problem in problems if problem not in self.found]
+        if len(self.found) > self.allowed:
+            raise DataError(self.found[-1])
+
+
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
     """Copy a batch to the device and normalise it there.
 
     Returns:
         The network's input, float32, (B, 3, H, W), and the label maps as int64.
-
-    Raises:
-        DataError: an image or label map of the batch could not be read.
     """
-    if batch.problems:
-        raise DataError("\n".join(batch.problems))
     images = network_input(batch.images.to(device, non_blocking=True))
     return images, [label.to(device, non_blocking=True).long() for label in batch.labels]
 
 
-def sequential_batches(length: int, batch_size: int) -> list[list[int]]:
-    """Every sample once, in order, as a batch sampler for scoring."""
-    return [list(range(i, min(i + batch_size, length))) for i in range(0, length, batch_size)]
+def sequential_batches(
+    length: int, batch_size: int, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    """Every sample once over all processes, in order, as a batch sampler for scoring."""
+    share = list(range(rank, length, world_size))
+    return [share[i : i + batch_size] for i in range(0, len(share), batch_size)]

@@ -6,6 +6,7 @@ A data set is described, not programmed: its subclass states the folders (`layou
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class Sample(NamedTuple):
         image: uint8, (3, H, W), RGB, at the network's input size.
         label: uint8, (H, W) or the label map's own size, train ids; None where labels are not read.
         name: the image's path within the data set's image folder.
-        problem: why the image asked for could not be read, and this blank one stands for it. A
-            value and not an exception, which would lose its shape on the way from a worker process.
+        problem: why the image asked for could not be read, and this one stands in for it. A value
+            and not an exception, which would lose its shape on the way from a worker process.
     """
 
     image: Tensor
@@ -114,17 +115,24 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
         try:
-            image = resize_image(read_image(self.image_folder / name), self.size)
-            label = None if self.labels == "none" else torch.from_numpy(self.read_label(name))
-            return Sample(image, label, name)
+            return self._read(self.names[index])
         except DataError as error:
-            width, height = self.size
-            blank = torch.zeros(3, height, width, dtype=torch.uint8)
-            unlabelled = torch.full((height, width), self.ignore_label, dtype=torch.uint8)
-            label = None if self.labels == "none" else unlabelled
-            return Sample(blank, label, name, problem=str(error))
+            problem = str(error)
+        for offset in range(1, min(len(self), 10)):
+            with contextlib.suppress(DataError):
+                stand_in = self._read(self.names[(index + offset) % len(self)])
+                return stand_in._replace(name=self.names[index], problem=problem)
+        width, height = self.size
+        blank = torch.zeros(3, height, width, dtype=torch.uint8)
+        unlabelled = torch.full((height, width), self.ignore_label, dtype=torch.uint8)
+        label = None if self.labels == "none" else unlabelled
+        return Sample(blank, label, self.names[index], problem)
+
+    def _read(self, name: str) -> Sample:
+        image = resize_image(read_image(self.image_folder / name), self.size)
+        label = None if self.labels == "none" else torch.from_numpy(self.read_label(name))
+        return Sample(image, label, name)
 
     def read_label(self, name: str) -> NDArray[np.uint8]:
         """Read the label map of an image.

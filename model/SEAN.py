@@ -93,14 +93,19 @@ class SEANet(nn.Module):
     Args:
         num_classes: C, the number of classes.
         classifier_branches: how many of the classifier's four convolutions are used, 1..4.
+        use_attention: False is an ablation: the attention is 1 everywhere, and features pass to
+            the classifier as they are.
     """
 
-    def __init__(self, num_classes: int, classifier_branches: int = 2) -> None:
+    def __init__(
+        self, num_classes: int, classifier_branches: int = 2, use_attention: bool = True
+    ) -> None:
         super().__init__()
+        self.use_attention = use_attention
         self.num_classes = num_classes
         self.features = vgg16_trunk()
         self.pool = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
-        self.aconv = nn.Conv2d(1024, 1, 1, bias=False)
+        self.aconv = nn.Conv2d(1024, 1, 1, bias=False).requires_grad_(use_attention)
         self.classifier = DilatedClassifier(num_classes, classifier_branches)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -113,6 +118,8 @@ class SEANet(nn.Module):
             The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
         """
         features = self.features(images)
+        if not self.use_attention:
+            return Prediction(torch.ones_like(features[:, :1]), self.classifier(features))
         attention = self.attend(features)
         return Prediction(attention, self.classifier((1 + attention) * features))
 

@@ -204,8 +204,8 @@ def _from_torchvision(state: StateDict) -> tuple[StateDict, str]:
     """Convert the first layer from torchvision's input to ours.
 
     With w and b for x = (rgb / 255 - mean) / std, and y = bgr - BGR_MEAN, the outputs are the same
-    with w' = w / (255 std) and b' = b + sum(w (BGR_MEAN / 255 - mean) / std). Zero padding stands for
-    another grey in y than in x, so pixels at the border differ by at most 0.02 |w|.
+    with w' = w / (255 std) and b' = b + sum(w (BGR_MEAN / 255 - mean) / std). Zero padding stands
+    for another grey in y than in x, so outputs at the border differ by at most 0.02 |w|.
     """
     # The Caffe-style file has no classifier: torchvision fills it with nan.
     head = state.get("classifier.0.weight")

@@ -35,16 +35,16 @@ def option(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def integer(minimum: int) -> Callable[[str], int]:
-    """Make a parser of whole numbers of at least ``minimum``."""
+def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Make a parser of whole numbers from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> int:
         value = int(text)
-        if value < minimum:
-            raise ValueError(f"{value} is below {minimum}")
+        if value < minimum or (maximum is not None and value > maximum):
+            raise ValueError
         return value
 
-    parse.__name__ = f"whole number from {minimum}"
+    parse.__name__ = f"whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
     return parse
 
 
@@ -54,7 +54,7 @@ def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = float(text)
         if not math.isfinite(value) or not minimum <= value <= maximum:
-            raise ValueError(f"{text} is not between {minimum} and {maximum}")
+            raise ValueError
         return value
 
     parse.__name__ = f"number from {minimum}" + (f" to {maximum}" if maximum < math.inf else "")
@@ -65,7 +65,7 @@ def size(text: str) -> Size:
     """Parse ``width,height`` in pixels."""
     width, height = (int(part) for part in text.split(","))
     if width < 8 or height < 8:
-        raise ValueError(f"{text} is below 8,8")
+        raise ValueError
     return width, height
 
 
@@ -90,7 +90,7 @@ _COMMON: dict[str, Any] = {
         integer(0),
         training=False,
     ),
-    "ignore_label": option(255, "train id of pixels that have no class", integer(0)),
+    "ignore_label": option(255, "train id of pixels that have no class", integer(0, 255)),
 }
 
 
@@ -121,6 +121,9 @@ class TrainingConfig:
     resume: bool = option(
         False, "go on with the run in --snapshot_dir where it stopped", training=False
     )
+    resume_anyway: bool = option(
+        False, "resume although options changed that change the training", training=False
+    )
     num_classes: int = option(19, "classes to tell apart", integer(2))
     ignore_label: int = _COMMON["ignore_label"]
     input_size: Size = option(
@@ -134,6 +137,13 @@ class TrainingConfig:
         training=False,
     )
     batch_size: int = option(1, "images of each domain an iteration and process", integer(1))
+    accumulate: int = option(
+        1, "batches whose gradients are averaged before a step: for batches that do not fit",
+        integer(1),
+    )  # fmt: skip
+    val_batch_size: int = option(
+        1, "images scored at once: more is faster where memory allows", integer(1), training=False
+    )
     learning_rate: float = option(
         1e-5, "Adam's step size; 1e-4 suits training from scratch", number(0)
     )
@@ -157,10 +167,32 @@ class TrainingConfig:
         number(0, 1),
     )
     st_weight: float = option(0.3, "weight of the self-ensembling loss", number(0))
+    source_only: bool = option(
+        False, "baseline: train on the source alone, without attention and self-ensembling"
+    )
+    no_attention: bool = option(
+        False, "ablation: neither weight features nor choose cells by attention"
+    )
+    no_self_ensembling: bool = option(False, "ablation: train on the source alone, with attention")
     classifier_branches: int = option(
-        2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1)
+        2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1, 4)
     )
     val_interval: int = option(500, "iterations between scorings of the teacher", integer(1))
+    checkpoint_interval: int = option(
+        500, "iterations between writes of last.pth, which each scoring writes too", integer(1),
+        training=False,
+    )  # fmt: skip
+    max_hours: float | None = option(
+        None, "save and stop in good order after this time, for batch systems", number(0),
+        training=False,
+    )  # fmt: skip
+    skip_bad_images: int = option(
+        0, "let another image stand in for up to this many that cannot be read", integer(0)
+    )
+    deterministic: bool = option(
+        False, "bit-equal runs on a GPU too, more slowly; the CPU's always are"
+    )
+    compile: bool = option(False, "compile the networks with torch.compile")
     print_interval: int = option(10, "iterations between log lines", integer(1), training=False)
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]
@@ -170,6 +202,16 @@ class TrainingConfig:
     demo: bool = option(
         False, f"draw a small data set into {DEMO_FOLDER} and train on it for a few minutes"
     )
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the target takes part."""
+        return not (self.source_only or self.no_self_ensembling)
+
+    @property
+    def uses_attention(self) -> bool:
+        """Whether features are weighted, and cells chosen, by attention."""
+        return not (self.source_only or self.no_attention)
 
 
 @dataclass(frozen=True)
@@ -191,7 +233,10 @@ class EvaluationConfig:
     )
     batch_size: int = option(1, "images predicted at once", integer(1))
     classifier_branches: int = option(
-        2, "dilated convolutions to sum: what the checkpoint was trained with", integer(1)
+        2, "dilated convolutions to sum: what the checkpoint was trained with", integer(1, 4)
+    )
+    no_attention: bool = option(
+        False, "for checkpoints trained with --no_attention or --source_only"
     )
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 
@@ -13,7 +15,8 @@ def choose_device(name: str) -> torch.device:
     """Turn ``--device`` into a device.
 
     Args:
-        name: cpu, cuda, mps, or auto: the first of CUDA, MPS, CPU that is there.
+        name: cpu, cuda, mps, or auto: the first of CUDA, MPS, CPU that is there. Of several
+            CUDA devices, torchrun's LOCAL_RANK chooses one.
 
     Raises:
         DeviceError: the device is not available.
@@ -27,7 +30,17 @@ def choose_device(name: str) -> torch.device:
         name = next(device for device, there in available.items() if there)
     if not available[name]:
         raise DeviceError(f"no {name} device on this machine\n  use --device cpu, or auto")
+    if name == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
+
+
+def make_deterministic() -> None:
+    """Choose algorithms that give the same bits every time, on CUDA too."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

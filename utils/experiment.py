@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from dataset.loaders import (
     DataError,
     EpochSampler,
+    Problems,
     SegmentationDataset,
     default_workers,
     make_loader,
@@ -18,6 +20,7 @@ from dataset.loaders import (
     sequential_batches,
 )
 from utils.config import TrainingConfig
+from utils.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,22 @@ class Experiment:
     demo_source: str
 
 
+class Domains(NamedTuple):
+    """A batch of both domains, on the device.
+
+    Attributes:
+        source: source images as the network takes them, (B, 3, H, W).
+        labels: their train ids, int64, (B, H, W).
+        target: target images as the network takes them, (B, 3, H, W).
+        names: of the source and the target images.
+    """
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor
+    names: tuple[str, ...]
+
+
 class TrainingData:
     """The source to learn from, the target to adapt to, and the target's labels to score on.
 
@@ -46,71 +65,105 @@ class TrainingData:
         experiment: the data sets.
         config: the options.
         device: where batches go.
+        processes: this process's share is loaded.
 
     Attributes:
-        batches: iterations of an epoch, which ends when the shorter data set does.
+        iterations: of an epoch, which ends when the shorter data set does.
+        problems: images that could not be read.
 
     Raises:
-        DataError: a folder, list or label map is missing, or there is less than one batch.
+        DataError: a folder, list or label map is missing, or there is less than one iteration.
     """
 
     def __init__(
-        self, experiment: Experiment, config: TrainingConfig, device: torch.device
+        self,
+        experiment: Experiment,
+        config: TrainingConfig,
+        device: torch.device,
+        processes: Processes,
     ) -> None:
         self.device = device
-        target_list = config.data_list_target
-        source = experiment.source(
-            config.data_dir_source,
-            config.input_size,
-            config.data_list_source,
-            ignore_label=config.ignore_label,
-        )
-        target = experiment.target(
-            config.data_dir_target,
-            config.input_size,
-            target_list,
-            split=config.target_split,
-            labels="none",
-        )
-        self.scored = experiment.target(
-            config.data_dir_target,
-            config.input_size,
-            target_list if config.target_split == "val" else None,
-            labels="own size",
-            ignore_label=config.ignore_label,
-        )
+        self.accumulate = config.accumulate
+        self.problems = Problems(config.skip_bad_images)
+        source, target, self.scored = _open_data(experiment, config)
+        rank, world, size = processes.rank, processes.world_size, config.batch_size
         seeds = (None, None) if config.no_shuffle else (2 * config.seed, 2 * config.seed + 1)
-        size = config.batch_size
-        self.source_order = EpochSampler(len(source), len(source), size, seeds[0])
-        self.target_order = EpochSampler(len(target), config.target_entries, size, seeds[1])
-        self.batches = min(len(self.source_order), len(self.target_order))
-        if self.batches == 0:
+        self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
+        self.target_order = EpochSampler(
+            len(target), config.target_entries, size, seeds[1], rank, world
+        )
+        batches = min(len(self.source_order), len(self.target_order))
+        self.iterations = batches // config.accumulate
+        if self.iterations == 0:
             raise DataError(
-                f"{len(source)} source images in {config.data_dir_source} fill no batch of {size}\n"
-                "  give a smaller --batch_size"
+                f"{len(source)} source images in {config.data_dir_source} are too few for one "
+                f"iteration of {size * world * config.accumulate}\n  give a smaller --batch_size"
             )
         workers = default_workers() if config.num_workers is None else config.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)
         self.target_loader = make_loader(target, self.target_order, workers, device.type)
-        scored_order = sequential_batches(len(self.scored), 1)
+        scored_order = sequential_batches(len(self.scored), config.val_batch_size, rank, world)
         self.scored_loader = make_loader(self.scored, scored_order, workers, device.type)
-        self.sizes = f"{len(source)} source images, {len(target)} target images, {self.batches}"
+        self.summary = (
+            f"{len(source)} source images, {len(target)} target images, "
+            f"{len(self.scored)} scored, {self.iterations} iterations an epoch"
+        )
 
-    def epoch(self, epoch: int, first_batch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Batches of an epoch from ``first_batch`` on.
+    def epoch(self, epoch: int, first_iteration: int) -> Iterator[list[Domains]]:
+        """What each iteration of an epoch learns from, from ``first_iteration`` on.
 
         Yields:
-            Source images, (B, 3, H, W), their labels, int64, (B, H, W), and target images,
-            (B, 3, H, W), as the network takes them, on the device.
+            As many batches as are accumulated.
+
+        Raises:
+            DataError: more images than allowed cannot be read.
         """
-        self.source_order.start_at(epoch, first_batch)
-        self.target_order.start_at(epoch, first_batch)
-        # zip stops before it asks the second loader when the first is at its end.
+        self.source_order.start_at(epoch, first_iteration * self.accumulate)
+        self.target_order.start_at(epoch, first_iteration * self.accumulate)
+        batches: list[Domains] = []
         for source, target in zip(self.source_loader, self.target_loader, strict=False):
+            self.problems.add(source.problems + target.problems)
             images, labels = on_device(source, self.device)
-            yield images, torch.stack(labels), on_device(target, self.device)[0]
+            target_images, _ = on_device(target, self.device)
+            names = source.names + target.names
+            batches.append(Domains(images, torch.stack(labels), target_images, names))
+            if len(batches) == self.accumulate:
+                yield batches
+                batches = []
 
     def to_score(self) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Target images as the network takes them, and their label maps at their own sizes."""
+        """Target images as the network takes them, and their label maps at their own sizes.
+
+        Raises:
+            DataError: an image or label map cannot be read.
+        """
         for batch in self.scored_loader:
+            Problems().add(batch.problems)
             yield on_device(batch, self.device)
+
+
+def _open_data(
+    experiment: Experiment, config: TrainingConfig
+) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset]:
+    """Source, target to adapt to, target to score on."""
+    source = experiment.source(
+        config.data_dir_source,
+        config.input_size,
+        config.data_list_source,
+        ignore_label=config.ignore_label,
+    )
+    target = experiment.target(
+        config.data_dir_target,
+        config.input_size,
+        config.data_list_target,
+        split=config.target_split,
+        labels="none",
+    )
+    scored = experiment.target(
+        config.data_dir_target,
+        config.input_size,
+        config.data_list_target if config.target_split == "val" else None,
+        labels="own size",
+        ignore_label=config.ignore_label,
+    )
+    return source, target, scored

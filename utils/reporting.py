@@ -55,12 +55,13 @@ class Reporter:
             batch: iterations of this epoch made so far.
             batches: iterations of an epoch.
             means: over the interval: total, segmentation and weighted self-ensembling loss, source
-                mIoU, share of grid cells that the attention keeps.
+                mIoU, share of grid cells that the attention keeps, norm of the gradient.
         """
-        total, segmentation, ensembling, miou, kept = means
+        total, segmentation, ensembling, miou, kept, gradient = means
         self.line(
             f"epoch {epoch} batch {batch}/{batches} loss {total:.6f} cls_loss {segmentation:.6f} "
-            f"st_loss {ensembling:.8f} source_miou {miou:.4f} kept {kept:.4f}",
+            f"st_loss {ensembling:.8f} source_miou {miou:.4f} kept {kept:.4f} "
+            f"gradient {gradient:.3g}",
             console=False,
         )
         self.bar.set_postfix_str(
@@ -68,9 +69,18 @@ class Reporter:
             f"source mIoU {miou:.3f}, kept {kept:.0%}"
         )
 
-    def close(self) -> None:
-        """Leave the progress bar as it stands."""
-        self.bar.close()
+    def score(self, iteration: int, miou: float, best: float, classes: dict[str, float]) -> None:
+        """Report a scoring of the teacher.
+
+        Args:
+            iteration: counted from 1.
+            miou: mean IoU on the target, 0..1.
+            best: the highest so far, this one included.
+            classes: IoU of each class, 0..1, nan where it is absent.
+        """
+        self.line(f"iteration {iteration} target_miou {miou:.4f} best {best:.4f}")
+        scores = " ".join(f"{name} {100 * value:.1f}" for name, value in classes.items())
+        self.line(f"iteration {iteration} IoU in %: {scores}", console=False)
 
 
 def environment(device: torch.device) -> str:

@@ -1,0 +1,102 @@
+"""The files of a run: checkpoints, history, and who may write where."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from utils.checkpoint import (
+    CheckpointError,
+    load_tensors,
+    make_folder,
+    save_tensors,
+    whole_file,
+)
+
+
+class Snapshots:
+    """The folder of a run (DESIGN section 4 has the names).
+
+    Args:
+        folder: where everything is written.
+        prefix: GTA or Synthia.
+
+    Raises:
+        CheckpointError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path, prefix: str) -> None:
+        self.folder = folder
+        self.prefix = prefix
+        self.log = folder / f"{prefix}2Cityscapes_log.txt"
+        self.final = folder / f"{prefix}_TeacherNet.pth"
+        self.history = folder / f"{prefix}_loss.npz"
+        self.last = folder / "last.pth"
+        self.previous = folder / "last.previous.pth"
+        make_folder(folder)
+
+    def claim(self) -> None:
+        """Make sure that a new run writes over nothing.
+
+        Raises:
+            CheckpointError: the folder holds a run.
+        """
+        if any(file.exists() for file in (self.log, self.final, self.last, self.previous)):
+            raise CheckpointError(
+                f"{self.folder} holds an earlier run\n"
+                "  go on with it with --resume, or choose another --snapshot_dir"
+            )
+
+    def load_last(self) -> tuple[dict[str, Any] | None, str]:
+        """Read the newest whole checkpoint.
+
+        Returns:
+            What was saved, or None where no checkpoint was written yet; and a warning, if any.
+
+        Raises:
+            CheckpointError: neither checkpoint can be read.
+        """
+        warnings: list[str] = []
+        for path in (self.last, self.previous):
+            if not path.exists():
+                continue
+            try:
+                return load_tensors(path), "; ".join(warnings)
+            except CheckpointError as error:
+                warnings.append(f"{error}: going on with the checkpoint before it")
+        if warnings:
+            raise CheckpointError(
+                f"{self.last} and {self.previous.name} are damaged or missing: {warnings[0]}\n"
+                "  start anew in another --snapshot_dir, from a file named after its score"
+            )
+        return None, f"no last.pth in {self.folder} yet: starting from the beginning"
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Save a checkpoint; the one before it stays until this one is complete, and after.
+
+        Raises:
+            CheckpointError: it cannot be written; the one before it is intact.
+        """
+        complete = self.last.with_name("last.complete.pth")
+        save_tensors(complete, state)
+        if self.last.exists():
+            os.replace(self.last, self.previous)
+        os.replace(complete, self.last)
+
+    def save_history(self, history: Tensor) -> None:
+        """Save the losses: (N, 4), total, segmentation, weighted self-ensembling, source mIoU."""
+        with whole_file(self.history) as file:
+            np.savez(file, loss_hist=history.numpy())
+
+    def save_best(self, teacher: dict[str, Tensor], epoch: int, batch: int, miou: float) -> None:
+        """Save a teacher that scored better than all before."""
+        name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{int(1000 * miou)}.pth"
+        save_tensors(self.folder / name, teacher)
+
+    def save_final(self, teacher: dict[str, Tensor]) -> None:
+        """Save the teacher of the run's end."""
+        save_tensors(self.final, teacher)

@@ -1,0 +1,46 @@
+"""Stop a run in good order: signals and time limits."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+
+class StopRequest:
+    """Remembers that a run shall stop; the loop asks after each iteration.
+
+    SIGINT and SIGTERM ask once; the second signal stops the process at once.
+
+    Args:
+        max_hours: ask to stop after this time; None for never.
+    """
+
+    def __init__(self, max_hours: float | None) -> None:
+        self.deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
+        self.signal: int | None = None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(number, signal.SIG_DFL)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the run shall stop after this iteration."""
+        return self.signal is not None or self._too_late
+
+    @property
+    def _too_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    @property
+    def status(self) -> int:
+        """Exit status: 130 for SIGINT, 143 for SIGTERM, 0 for a time limit."""
+        return 0 if self.signal is None else 128 + self.signal
+
+    @property
+    def reason(self) -> str:
+        """Why the run stops, for the log."""
+        return "time limit" if self.signal is None else signal.Signals(self.signal).name
