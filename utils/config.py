@@ -80,8 +80,8 @@ _COMMON: dict[str, Any] = {
     ),
     "precision": option(
         "fp32",
-        "fp32 is the original's; bf16 computes the network in bfloat16 (float32 weights), several "
-        "times faster on recent GPUs",
+        "fp32 is the original's; bf16 computes the network in bfloat16 with float32 weights, for "
+        "processors that have bfloat16 instructions",
         choices=("fp32", "bf16"),
     ),
     "num_workers": option(

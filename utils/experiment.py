@@ -108,6 +108,12 @@ class TrainingData:
             f"{len(source)} source images, {len(target)} target images, "
             f"{len(self.scored)} scored, {self.iterations} iterations an epoch"
         )
+        height, width = self.scored.read_label(self.scored.names[0]).shape
+        if (width, height) != config.input_size_target:
+            self.summary += (
+                f"; the target's label maps are {width}x{height}, not the "
+                "{}x{} of --input_size_target: scored at their own size"
+            ).format(*config.input_size_target)
 
     def epoch(self, epoch: int, first_iteration: int) -> Iterator[list[Domains]]:
         """What each iteration of an epoch learns from, from ``first_iteration`` on.
@@ -146,6 +152,17 @@ def _open_data(
     experiment: Experiment, config: TrainingConfig
 ) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset]:
     """Source, target to adapt to, target to score on."""
+    classes = experiment.target.label_space.num_classes
+    if config.num_classes != classes:
+        raise DataError(
+            f"--num_classes {config.num_classes}: {experiment.target.__name__} has {classes}\n"
+            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16"
+        )
+    if config.ignore_label < classes:
+        raise DataError(
+            f"--ignore_label {config.ignore_label} is the train id of a class\n"
+            f"  give one from {classes} to 255"
+        )
     source = experiment.source(
         config.data_dir_source,
         config.input_size,

@@ -1,0 +1,25 @@
+# Two commands: `make demo` and `make test`; each builds .venv first if it is not there.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test
+
+demo: $(VENV)/.installed
+	rm -rf Snap/demo
+	$(BIN)/python SEAN_GTA5.py --demo --source_only --snapshot_dir Snap/demo/source_only
+	$(BIN)/python SEAN_GTA5.py --demo
+	$(BIN)/python evaluation.py --demo
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+$(VENV)/.installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -r requirements.txt
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install -q -r requirements-dev.txt
+	touch $@

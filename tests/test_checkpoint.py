@@ -1,0 +1,243 @@
+"""Files are written whole or not at all, and what is read is what was written."""
+
+import errno
+import os
+import random
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from utils.checkpoint import (
+    CheckpointError,
+    load_tensors,
+    make_folder,
+    random_state,
+    restore_random_state,
+    save_tensors,
+    whole_file,
+)
+
+
+def content(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "teacher": {"a.weight": torch.randn(40, 30, generator=generator), "a.bias": torch.ones(3)},
+        "half": torch.randn(5, generator=generator).bfloat16(),
+        "epoch": 3,
+        "options": {"input_size": (64, 32), "restore_from": "none", "max_iters": None},
+        "losses": [0.5, 0.25],
+    }
+
+
+def equal(first, second):
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[k], second[k]) for k in first)
+    if isinstance(first, torch.Tensor):
+        return first.dtype == second.dtype and torch.equal(first, second)
+    return type(first) is type(second) and first == second
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "last.pth"
+    save_tensors(path, content())
+    assert equal(load_tensors(path), content())
+    assert not equal(load_tensors(path), content(seed=1))
+    assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_plain_torch_can_read_it(tmp_path):
+    save_tensors(tmp_path / "last.pth", content())
+    assert equal(torch.load(tmp_path / "last.pth", weights_only=True), content())
+
+
+def test_same_content_gives_the_same_bytes(tmp_path):
+    paths = [tmp_path / name for name in ("a.pth", "another_name.pth", "b.pth")]
+    for path, seed in zip(paths, (0, 0, 1), strict=True):
+        save_tensors(path, content(seed))
+    first, second, other = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first != other
+
+
+def test_new_content_replaces_the_old(tmp_path):
+    path = tmp_path / "last.pth"
+    for seed in (0, 1):
+        save_tensors(path, content(seed))
+    assert equal(load_tensors(path), content(1))
+
+
+def fail_to_sync(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch, exists):
+    path = tmp_path / "last.pth"
+    if exists:
+        path.write_bytes(b"what was saved before")
+    monkeypatch.setattr(os, "fsync", fail_to_sync)
+    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")) as caught:
+        save_tensors(path, content())
+    assert os.strerror(errno.ENOSPC) in str(caught.value)
+    left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert left == ({"last.pth": b"what was saved before"} if exists else {})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_full_disk_while_writing_leaves_the_old_file(tmp_path, size):
+    path = tmp_path / "last.pth"
+    path.write_bytes(b"what was saved before")
+    (tmp_path / ".last.pth.writing").symlink_to("/dev/full")
+    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+        save_tensors(path, torch.zeros(size))
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {
+        "last.pth": b"what was saved before"
+    }
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_interruption_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "history.npz"
+    path.write_bytes(b"what was saved before")
+
+    def write_half():
+        with whole_file(path) as file:
+            file.write(b"half of")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {
+        "history.npz": b"what was saved before"
+    }
+
+
+def test_file_appears_only_when_complete(tmp_path):
+    path = tmp_path / "Evaluation.txt"
+    with whole_file(path) as file:
+        file.write(b"text")
+        assert not path.exists()
+    assert path.read_bytes() == b"text"
+
+
+def test_folder_that_is_gone_is_named(tmp_path):
+    path = tmp_path / "gone" / "last.pth"
+    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+        save_tensors(path, content())
+
+
+def test_make_folder(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(CheckpointError, match=re.escape(str(path))):
+            make_folder(path)
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def test_flipped_byte_in_the_middle_is_detected(tmp_path):
+    path = tmp_path / "last.pth"
+    save_tensors(path, {"weights": torch.arange(10_000.0)})
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(CheckpointError, match=re.escape(str(path))):
+        load_tensors(path)
+
+
+def test_flipped_bit_anywhere_is_detected_or_harmless(tmp_path):
+    path = tmp_path / "last.pth"
+    saved = {"weights": torch.arange(20.0), "epoch": 3}
+    save_tensors(path, saved)
+    whole = path.read_bytes()
+    harmful = []
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x80
+        path.write_bytes(damaged)
+        try:
+            if not equal(load_tensors(path), saved):
+                harmful.append(f"{place}: read as something else")
+        except CheckpointError:
+            continue
+        except Exception as error:
+            harmful.append(f"{place}: {type(error).__name__}")
+    assert harmful == []
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
+def test_truncated_file_is_detected(tmp_path, share):
+    path = tmp_path / "last.pth"
+    save_tensors(path, content())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CheckpointError, match=re.escape(str(path))):
+        load_tensors(path)
+
+
+def test_missing_file_and_folder_are_named(tmp_path):
+    for path in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(CheckpointError, match=re.escape(str(path))):
+            load_tensors(path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    marker = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+    torch.save({"epoch": Payload()}, tmp_path / "last.pth")
+    with pytest.raises(CheckpointError):
+        load_tensors(tmp_path / "last.pth")
+    assert not marker.exists()
+
+
+# --- random generators ------------------------------------------------------------------------
+
+
+def draw():
+    """Odd numbers of draws, so that generators of pairs keep the second for later."""
+    return {
+        "python": [random.random(), random.gauss(0, 1), random.randrange(1000)],
+        "numpy": [*np.random.rand(3), np.random.randn()],
+        "torch": [*torch.rand(2).tolist(), torch.randn(()).item()],
+    }
+
+
+def test_random_state_round_trip(tmp_path):
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    draw()
+    path = tmp_path / "last.pth"
+    save_tensors(path, random_state())
+    expected = [draw(), draw()]
+    random.seed(1)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    others = draw()
+    for name, values in others.items():
+        assert values != expected[0][name]
+    restore_random_state(load_tensors(path))
+    assert [draw(), draw()] == expected
+
+
+def test_asking_for_the_random_state_draws_nothing():
+    state = random_state()
+    expected = draw()
+    restore_random_state(state)
+    random_state()
+    assert draw() == expected

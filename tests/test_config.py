@@ -1,0 +1,296 @@
+"""The command line: names, defaults, mistakes, `--demo`, and what `--resume` compares."""
+
+import dataclasses
+from typing import get_type_hints
+
+import pytest
+import torch
+
+from SEAN_GTA5 import EXPERIMENT as GTA5
+from SEAN_Synthia import EXPERIMENT as SYNTHIA
+from utils.config import (
+    DEMO_EVALUATION,
+    DEMO_TRAINING,
+    EvaluationConfig,
+    TrainingConfig,
+    changed_options,
+    parse_options,
+    plain_options,
+)
+
+CONFIGS = (TrainingConfig, EvaluationConfig)
+FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]
+
+# One value for each type, as text and as parsed, that every option of the type accepts.
+SAMPLES = {
+    int: ("3", 3),
+    float: ("0.5", 0.5),
+    str: ("some/where", "some/where"),
+    tuple[int, int]: ("64,32", (64, 32)),
+    bool: (None, True),
+}
+# fmt: off
+ORIGINAL_TRAINING = [
+    "data_dir_source", "data_list_source", "data_dir_target", "data_list_target", "ignore_label",
+    "input_size", "input_size_target", "num_classes", "batch_size", "num_workers", "learning_rate",
+    "momentum", "num_epoch", "restore_from", "weight_decay", "noise", "teacher_alpha",
+    "attention_threshold", "st_weight", "snapshot_dir",
+]
+ADDED_TRAINING = [
+    "device", "precision", "seed", "no_shuffle", "max_iters", "val_interval", "print_interval",
+    "target_split", "resume", "demo", "classifier_branches",
+]
+# fmt: on
+ORIGINAL_EVALUATION = [
+    *("data_dir", "data_list", "ignore_label", "num_classes", "restore_from", "snapshot_dir")
+]
+
+DEFAULTS = {
+    "data_list_source": None,
+    "data_list_target": None,
+    "target_split": "val",
+    "ignore_label": 255,
+    "input_size": (1024, 512),
+    "input_size_target": (2048, 1024),
+    "batch_size": 1,
+    "learning_rate": 1e-5,
+    "momentum": 0.9,
+    "weight_decay": 5e-5,
+    "num_epoch": 6,
+    "max_iters": None,
+    "noise": 0.1,
+    "teacher_alpha": 0.99,
+    "st_weight": 0.3,
+    "classifier_branches": 2,
+    "val_interval": 500,
+    "print_interval": 10,
+    "precision": "fp32",
+    "no_shuffle": False,
+    "resume": False,
+    "demo": False,
+}
+EXPERIMENTS = [
+    (GTA5, {"num_classes": 19, "attention_threshold": 0.1, "target_entries": 24966}),
+    (SYNTHIA, {"num_classes": 16, "attention_threshold": 0.3, "target_entries": 9400}),
+]
+
+
+def parse(*arguments, defaults=None, demo=None):
+    return parse_options(defaults or TrainingConfig(), demo or {}, "What it does.", arguments)
+
+
+def sample(config, field):
+    """Words for the command line after the option's name, and the value they stand for."""
+    if field.metadata["choices"]:
+        choice = next(c for c in field.metadata["choices"] if c != field.default)
+        return [choice], choice
+    annotation = get_type_hints(config)[field.name]
+    optional = [kind for kind in SAMPLES if annotation == kind | None]
+    text, value = SAMPLES[optional[0] if optional else annotation]
+    return ([] if text is None else [text]), value
+
+
+# --- names and defaults -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "field"), FIELDS, ids=[f"{c.__name__}-{f.name}" for c, f in FIELDS]
+)
+def test_option_is_accepted_in_both_spellings(config, field):
+    words, value = sample(config, field)
+    assert value != field.default
+    for name in (field.name, field.name.replace("_", "-")):
+        parsed = parse(f"--{name}", *words, defaults=config())
+        assert parsed == dataclasses.replace(config(), **{field.name: value})
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        (TrainingConfig, ORIGINAL_TRAINING),
+        (TrainingConfig, ADDED_TRAINING),
+        (EvaluationConfig, ORIGINAL_EVALUATION),
+    ],
+)
+def test_fixed_names_exist(config, names):
+    assert set(names) <= {field.name for field in dataclasses.fields(config)}
+
+
+@pytest.mark.parametrize(("experiment", "own"), EXPERIMENTS, ids=["GTA5", "Synthia"])
+def test_defaults_are_the_originals(experiment, own):
+    expected = {**DEFAULTS, **own}
+    options = dataclasses.asdict(parse(defaults=experiment.defaults))
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_experiments_fit_their_classes():
+    for experiment in (GTA5, SYNTHIA):
+        spaces = {experiment.source.label_space, experiment.target.label_space}
+        assert {space.num_classes for space in spaces} == {experiment.defaults.num_classes}
+        assert len(spaces) == 1
+    assert (GTA5.prefix, SYNTHIA.prefix) == ("GTA", "Synthia")
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_configuration_is_frozen(config):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config().batch_size = 2
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_help_names_every_option(config, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse("--help", defaults=config())
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(config):
+        assert f"--{field.name}" in text
+    assert "1024,512" in text
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--batch_size 0",
+        "--batch_size two",
+        "--batch_size 1.5",
+        "--batch_size",
+        "--num_workers -1",
+        "--num_classes 1",
+        "--num_epoch 0",
+        "--max_iters 0",
+        "--val_interval 0",
+        "--ignore_label -1",
+        "--ignore_label 256",
+        "--classifier_branches 0",
+        "--classifier_branches 5",
+        "--seed -1",
+        "--seed 20000000000000000000",
+        "--learning_rate -0.1",
+        "--learning_rate nan",
+        "--learning_rate inf",
+        "--momentum 1",
+        "--teacher_alpha 1.5",
+        "--noise -1",
+        "--attention_threshold 2",
+        "--attention-threshold 2",
+        "--input_size 1024",
+        "--input_size 1024x512",
+        "--input_size 0,512",
+        "--input_size 64,32,3",
+        "--input_size_target big",
+        "--device gpu",
+        "--precision fp16",
+        "--target_split test",
+        "--no_such_option 1",
+        "--batch 2",
+        "--resume yes",
+        "stray",
+    ],
+)
+def test_mistake_ends_in_one_message(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(*words.split())
+    assert caught.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ")
+    assert output.err.count("error:") == 1
+    assert len(output.err.strip().splitlines()) == 2
+    message = output.err.splitlines()[0].replace("-", "_")
+    assert any(word.strip("-").replace("-", "_") in message for word in words.split())
+
+
+# --- demo -------------------------------------------------------------------------------------
+
+DEMOS = [(TrainingConfig, DEMO_TRAINING), (EvaluationConfig, DEMO_EVALUATION)]
+
+
+@pytest.mark.parametrize(("config", "demo"), DEMOS)
+def test_demo_sets_its_values(config, demo):
+    parsed = parse("--demo", defaults=config(), demo=demo)
+    assert parsed == dataclasses.replace(config(), demo=True, **demo)
+    assert parsed != dataclasses.replace(config(), demo=True)
+
+
+@pytest.mark.parametrize(("config", "demo"), DEMOS)
+def test_without_demo_its_values_are_not_used(config, demo):
+    assert parse(defaults=config(), demo=demo) == config()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--demo", "--input_size", "64,32", "--restore-from", "mine.pth"],
+        ["--input-size", "64,32", "--restore_from", "mine.pth", "--demo"],
+    ],
+)
+@pytest.mark.parametrize(("config", "demo"), DEMOS)
+def test_explicit_options_win_over_the_demo(config, demo, words):
+    expected = {**demo, "demo": True, "input_size": (64, 32), "restore_from": "mine.pth"}
+    parsed = parse(*words, defaults=config(), demo=demo)
+    assert parsed == dataclasses.replace(config(), **expected)
+
+
+def test_explicit_default_wins_over_the_demo():
+    demo = {"learning_rate": 0.1}
+    assert parse("--demo", "--learning_rate", "1e-5", demo=demo).learning_rate == 1e-5
+    assert parse("--demo", demo=demo).learning_rate == 0.1
+
+
+# --- what --resume compares -------------------------------------------------------------------
+
+
+def test_options_survive_a_checkpoint(tmp_path):
+    config = parse("--input_size", "64,32", "--max_iters", "7", "--demo")
+    torch.save(plain_options(config), tmp_path / "options.pth")
+    saved = torch.load(tmp_path / "options.pth", weights_only=True)
+    assert changed_options(config, saved) == []
+    assert TrainingConfig(**saved) == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 1e-3),
+        ("input_size", (64, 32)),
+        ("seed", 1),
+        ("no_shuffle", True),
+        ("batch_size", 2),
+        ("teacher_alpha", 0.9),
+        ("target_split", "train"),
+        ("precision", "bf16"),
+        ("data_list_target", "list.txt"),
+    ],
+)
+def test_option_that_changes_the_training_is_told(field, value):
+    saved = plain_options(TrainingConfig())
+    (text,) = changed_options(dataclasses.replace(TrainingConfig(), **{field: value}), saved)
+    assert field in text
+    assert str(value) in text
+    assert str(saved[field]) in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("print_interval", 1),
+        ("snapshot_dir", "elsewhere"),
+        ("num_workers", 5),
+        ("device", "cpu"),
+        ("resume", True),
+    ],
+)
+def test_option_that_leaves_the_training_alone_is_not_told(field, value):
+    saved = plain_options(TrainingConfig())
+    config = dataclasses.replace(TrainingConfig(), **{field: value})
+    assert changed_options(config, saved) == []
+
+
+def test_several_changes_are_all_told():
+    saved = plain_options(TrainingConfig())
+    config = dataclasses.replace(TrainingConfig(), noise=0.5, st_weight=1.0, print_interval=3)
+    assert len(changed_options(config, saved)) == 2

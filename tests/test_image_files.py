@@ -1,0 +1,195 @@
+"""Every kind of image file that a data folder may hold, and the ones that cannot be read."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from dataset.image_files import DataError, read_image, read_label_ids
+
+SIZE = (23, 31)  # height, width
+EXIF_ORIENTATION, QUARTER_TURN = 0x0112, 6
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def rgb(rng):
+    return rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def ids(rng):
+    return rng.integers(0, 35, SIZE, dtype=np.uint8)
+
+
+def with_palette(ids, palette):
+    image = Image.fromarray(ids).convert("L")
+    image = Image.frombytes("P", image.size, image.tobytes())
+    image.putpalette(palette.tobytes())
+    return image
+
+
+def save(path, array, **options):
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "tif", "webp"])
+def test_rgb_is_read_exactly(tmp_path, rgb, extension):
+    options = {"lossless": True} if extension == "webp" else {}
+    image = read_image(save(tmp_path / f"a.{extension}", rgb, **options))
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, rgb)
+
+
+def test_jpeg_is_read_as_rgb(tmp_path):
+    flat = np.full((*SIZE, 3), (200, 80, 30), np.uint8)
+    image = read_image(save(tmp_path / "a.jpg", flat, quality=95))
+    assert np.abs(image.astype(int) - flat).max() <= 3
+
+
+def test_cmyk_jpeg_is_read_as_rgb(tmp_path):
+    flat = np.full((*SIZE, 3), (200, 80, 30), np.uint8)
+    Image.fromarray(flat).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    image = read_image(tmp_path / "a.jpg")
+    assert image.shape == (*SIZE, 3)
+    assert np.abs(image.astype(int) - flat).max() <= 3
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+def test_grey_image_becomes_three_equal_channels(tmp_path, rgb, extension):
+    path = save(tmp_path / f"a.{extension}", rgb[..., 0], quality=100)
+    image = read_image(path)
+    assert image.shape == (*SIZE, 3)
+    assert np.ptp(image, axis=-1).max() == 0
+    assert np.abs(image[..., 0].astype(int) - rgb[..., 0]).max() <= (extension == "jpg")
+
+
+def test_transparency_is_dropped(tmp_path, rgb, rng):
+    alpha = rng.integers(0, 256, (*SIZE, 1), dtype=np.uint8)
+    image = read_image(save(tmp_path / "a.png", np.concatenate([rgb, alpha], -1)))
+    np.testing.assert_array_equal(image, rgb)
+
+
+def test_palette_image_becomes_its_colours(tmp_path, rng, ids):
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    with_palette(ids, palette).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), palette[ids])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("extension", ["png", "tif"])
+def test_16_bit_image_keeps_its_brightness(tmp_path, rng, channels, extension):
+    values = rng.integers(0, 65536, (*SIZE, channels), dtype=np.uint16)
+    path = tmp_path / f"a.{extension}"
+    cv2.imwrite(str(path), values)
+    image = read_image(path)
+    assert image.dtype == np.uint8
+    assert np.abs(image - values[..., ::-1] / 257).max() <= 1  # by rounding or by the high byte
+
+
+def test_gamma_chunk_does_not_change_values(tmp_path, rgb):
+    info = PngInfo()
+    info.add(b"gAMA", (100_000).to_bytes(4, "big"))
+    image = read_image(save(tmp_path / "a.png", rgb, pnginfo=info))
+    np.testing.assert_array_equal(image, rgb)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg"])
+def test_images_are_not_turned_because_label_maps_are_not(tmp_path, rgb, ids, extension):
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = QUARTER_TURN
+    image = read_image(save(tmp_path / f"a.{extension}", rgb, exif=exif))
+    label = read_label_ids(save(tmp_path / "label.png", ids, exif=exif))
+    assert image.shape[:2] == label.shape == SIZE
+
+
+def test_8_bit_label_ids(tmp_path, ids):
+    label = read_label_ids(save(tmp_path / "a.png", ids))
+    assert label.dtype == np.uint8
+    np.testing.assert_array_equal(label, ids)
+
+
+@pytest.mark.parametrize("bits", [8, 6])
+def test_palette_label_map_gives_ids_and_not_colours(tmp_path, rng, ids, bits):
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    with_palette(ids, palette).save(tmp_path / "a.png", bits=bits)
+    np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
+
+
+def test_16_bit_label_ids(tmp_path, rng):
+    ids = rng.integers(0, 65536, SIZE, dtype=np.uint16)
+    cv2.imwrite(str(tmp_path / "a.png"), ids)
+    label = read_label_ids(tmp_path / "a.png")
+    assert label.dtype == np.uint16
+    np.testing.assert_array_equal(label, ids)
+
+
+def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
+    instance, blue = ids.astype(np.uint16) * 300, np.full(SIZE, 7, np.uint16)
+    bgr = np.stack([blue, instance, ids.astype(np.uint16)], -1)
+    cv2.imwrite(str(tmp_path / "a.png"), bgr)
+    np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
+
+
+def test_label_map_of_colours_is_refused(tmp_path, rgb):
+    path = save(tmp_path / "colours.png", rgb)
+    with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+        read_label_ids(path)
+    assert "colours" in str(caught.value)
+
+
+def test_label_map_with_losses_is_refused(tmp_path, ids):
+    path = save(tmp_path / "label.png", ids, format="JPEG")
+    with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+        read_label_ids(path)
+    assert "PNG" in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_image, read_label_ids])
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x89PNG\r\n\x1a\n", bytes(1000)])
+def test_what_is_no_image_is_named(tmp_path, read, content):
+    path = tmp_path / "0001.png"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+        read(path)
+
+
+@pytest.mark.parametrize("read", [read_image, read_label_ids])
+def test_missing_file_and_folder_are_named(tmp_path, read):
+    for path in (tmp_path / "none.png", tmp_path):
+        with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+            read(path)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("kind", ["png", "jpg", "label", "palette"])
+def test_truncated_file_is_not_read_half(tmp_path, rgb, ids, kind, share):
+    path = tmp_path / ("a.jpg" if kind == "jpg" else "a.png")
+    if kind == "palette":
+        with_palette(ids, np.arange(768, dtype=np.uint8)).save(path)
+    else:
+        save(path, ids if kind == "label" else rgb)
+    whole = path.read_bytes()
+    read = read_label_ids if kind in ("label", "palette") else read_image
+    read(path)
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_damaged_png_is_not_read(tmp_path, rgb, ids, kind):
+    path = save(tmp_path / "a.png", rgb if kind == "image" else ids)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+        (read_image if kind == "image" else read_label_ids)(path)

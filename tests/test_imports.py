@@ -1,0 +1,163 @@
+"""Who may import whom: read from the source files, so that nothing needs to be imported."""
+
+import ast
+import graphlib
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("dataset", "model", "utils")
+SCRIPTS = ("SEAN_GTA5", "SEAN_Synthia")
+NOTHING = ("losses", "metrics", "checkpoint", "reporting", "visualization", "device", "config")
+
+# Pattern of the importing module -> patterns of what it may import of the project; first one wins.
+ALLOWED = {
+    **{f"utils.{name}": () for name in NOTHING},
+    "utils.evaluate": ("utils.metrics",),
+    **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
+    "dataset*": ("dataset.*",),
+    "model*": ("model.*",),
+    "utils*": ("dataset.*", "model.*", "utils.*"),
+    "evaluation": ("dataset.*", "model.*", "utils.*"),
+}
+
+
+def find_modules():
+    """Module name -> source file."""
+    files = [*ROOT.glob("SEAN_*.py"), ROOT / "evaluation.py"]
+    files += [file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py")]
+    modules = {}
+    for file in files:
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return modules
+
+
+def imported(name, tree, known, is_package=False):
+    """The project's modules that a module's source names anywhere, in functions too."""
+    package = name.split(".") if is_package else name.split(".")[:-1]
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            inner = {f"{base}.{alias.name}" for alias in node.names}
+            found |= (inner & known) or {base}
+    return found & known
+
+
+def violations(imports):
+    """Every import that no rule allows, given module name -> names imported."""
+    wrong = []
+    for name, targets in imports.items():
+        rule = next(rule for pattern, rule in ALLOWED.items() if fnmatchcase(name, pattern))
+        wrong += [
+            f"{name} imports {target}"
+            for target in sorted(targets)
+            if not any(fnmatchcase(target, pattern) for pattern in rule)
+        ]
+    return wrong
+
+
+def find_cycle(imports):
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+    return []
+
+
+@pytest.fixture(scope="module")
+def trees():
+    return {
+        name: ast.parse(file.read_text(encoding="utf-8")) for name, file in find_modules().items()
+    }
+
+
+@pytest.fixture(scope="module")
+def imports(trees):
+    files, known = find_modules(), set(trees)
+    return {
+        name: imported(name, tree, known, files[name].name == "__init__.py")
+        for name, tree in trees.items()
+    }
+
+
+def test_rules_meet_the_modules_they_name(imports):
+    named = {pattern for pattern in ALLOWED if "*" not in pattern}
+    assert named <= set(imports)
+    assert {"dataset.labels", "model.SEAN", "utils.trainer"} <= set(imports)
+    assert "dataset.labels" in imports["dataset.gta5_dataset"]
+
+
+def test_imports_follow_the_rules(imports):
+    assert violations(imports) == []
+
+
+def test_no_cycles(imports):
+    assert find_cycle(imports) == []
+
+
+def test_no_star_imports(trees):
+    stars = [
+        name
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
+    ]
+    assert stars == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_training_scripts_are_values_and_one_call(script, trees):
+    assert len((ROOT / f"{script}.py").read_text().splitlines()) < 80
+    docstring, *statements = trees[script].body
+    assert isinstance(docstring, ast.Expr)
+    for statement in statements[:-1]:
+        assert isinstance(statement, (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign))
+    last = statements[-1]
+    assert isinstance(last, ast.If)
+    assert ast.unparse(last.test) == "__name__ == '__main__'"
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import utils.metrics", {"utils.metrics"}),
+        ("import numpy, model.SEAN as net", {"model.SEAN"}),
+        ("from model.SEAN import SEANet", {"model.SEAN"}),
+        ("from dataset import labels, os", {"dataset.labels"}),
+        ("from . import metrics", {"utils.metrics"}),
+        ("from .metrics import mean_iou", {"utils.metrics"}),
+        ("from ..model import SEAN", {"model.SEAN"}),
+        ("def later():\n    from evaluation import main", {"evaluation"}),
+        ("from torch import nn", set()),
+    ],
+)
+def test_every_way_to_import_is_seen(source, found):
+    known = {"utils.metrics", "model.SEAN", "dataset.labels", "evaluation"}
+    assert imported("utils.losses", ast.parse(source), known) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("dataset.labels", "utils.config"),
+        ("model.teacher", "dataset.labels"),
+        ("utils.losses", "utils.metrics"),
+        ("utils.evaluate", "utils.losses"),
+        ("SEAN_GTA5", "model.SEAN"),
+        ("evaluation", "SEAN_GTA5"),
+        ("utils.trainer", "evaluation"),
+    ],
+)
+def test_a_breach_is_found(name, target):
+    assert violations({name: {target}}) == [f"{name} imports {target}"]
+
+
+def test_a_cycle_is_found():
+    assert find_cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []

@@ -1,0 +1,99 @@
+"""Label spaces, against tables written out and against torchvision's copy of Cityscapes' own."""
+
+import numpy as np
+import pytest
+from torchvision.datasets import Cityscapes
+
+from dataset.cityscapes16_dataset import Cityscapes16Dataset
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.gta5_dataset import GTA5Dataset
+from dataset.labels import (
+    CITYSCAPES_IDS,
+    CLASSES_16,
+    CLASSES_19,
+    LABEL_SPACES,
+    LEFT_OUT_OF_13,
+    SYNTHIA_IDS,
+    lookup_table,
+)
+from dataset.synthia_dataset import SynthiaDataset
+
+# fmt: off
+CITYSCAPES_TO_19 = {
+    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
+    26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
+}
+CITYSCAPES_TO_16 = {
+    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 23: 9, 24: 10, 25: 11, 26: 12,
+    28: 13, 32: 14, 33: 15,
+}
+SYNTHIA_TO_16 = {
+    3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 9, 10: 10, 17: 11, 8: 12, 19: 13,
+    12: 14, 11: 15,
+}
+NAMES_16 = (
+    "road", "sidewalk", "building", "wall", "fence", "pole", "light", "sign", "vegetation", "sky",
+    "person", "rider", "car", "bus", "motorcycle", "bicycle",
+)
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("space", "ids", "table"),
+    [
+        pytest.param(CLASSES_19, CITYSCAPES_IDS, CITYSCAPES_TO_19, id="Cityscapes to 19"),
+        pytest.param(CLASSES_16, CITYSCAPES_IDS, CITYSCAPES_TO_16, id="Cityscapes to 16"),
+        pytest.param(CLASSES_16, SYNTHIA_IDS, SYNTHIA_TO_16, id="SYNTHIA to 16"),
+    ],
+)
+def test_tables(space, ids, table):
+    assert space.table(ids) == table
+
+
+@pytest.mark.parametrize(
+    ("dataset", "table"),
+    [
+        (GTA5Dataset, CITYSCAPES_TO_19),
+        (CityscapesDataset, CITYSCAPES_TO_19),
+        (Cityscapes16Dataset, CITYSCAPES_TO_16),
+        (SynthiaDataset, SYNTHIA_TO_16),
+    ],
+)
+def test_data_sets_use_their_table(dataset, table):
+    assert dataset.label_space.table(dataset.label_ids) == table
+
+
+def test_names_ids_and_colours_are_those_of_cityscapes():
+    shorter = {"traffic light": "light", "traffic sign": "sign"}
+    theirs = {c.train_id: c for c in Cityscapes.classes if 0 <= c.train_id < 19}
+    assert len(theirs) == CLASSES_19.num_classes == 19
+    for train_id, entry in theirs.items():
+        name = shorter.get(entry.name, entry.name)
+        assert CLASSES_19.names[train_id] == name
+        assert CLASSES_19.colours[train_id] == entry.color
+        assert CITYSCAPES_IDS[name] == entry.id
+
+
+def test_16_classes():
+    assert CLASSES_16.names == NAMES_16
+    colours = dict(zip(CLASSES_19.names, CLASSES_19.colours, strict=True))
+    assert CLASSES_16.colours == tuple(colours[name] for name in NAMES_16)
+    assert set(CLASSES_19.names) - set(CLASSES_16.names) == {"terrain", "truck", "train"}
+    assert {19: CLASSES_19, 16: CLASSES_16} == LABEL_SPACES
+
+
+def test_13_classes():
+    assert sorted(LEFT_OUT_OF_13) == ["fence", "pole", "wall"]
+    assert len(set(CLASSES_16.names) - set(LEFT_OUT_OF_13)) == 13
+
+
+@pytest.mark.parametrize("ignore_label", [255, 19, 254])
+def test_lookup_table(ignore_label):
+    lookup = lookup_table(CITYSCAPES_TO_19, ignore_label)
+    assert lookup.dtype == np.uint8
+    expected = [CITYSCAPES_TO_19.get(label_id, ignore_label) for label_id in range(65536)]
+    np.testing.assert_array_equal(lookup, expected)
+
+
+def test_lookup_table_without_a_class_ignores_everything():
+    assert (lookup_table({}) == 255).all()

@@ -1,0 +1,178 @@
+"""The order of samples, batches, and worker processes."""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataset.gta5_dataset import GTA5Dataset
+from dataset.loaders import EpochSampler, collate, make_loader, on_device, sequential_batches
+from dataset.segmentation_dataset import Sample, network_input
+
+LENGTH, ENTRIES, BATCH = 10, 24, 4
+
+
+def joined(lists):
+    return list(chain.from_iterable(lists))
+
+
+def batches(epoch, batch=0, **changes):
+    settings = {"length": LENGTH, "entries": ENTRIES, "batch_size": BATCH, "seed": 0, **changes}
+    sampler = EpochSampler(**settings)
+    sampler.start_at(epoch, batch)
+    return list(sampler)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_epoch_is_a_permutation_of_the_repeated_list(epoch):
+    order = joined(batches(epoch))
+    assert sorted(order) == sorted(place % LENGTH for place in range(ENTRIES))
+    assert order != [place % LENGTH for place in range(ENTRIES)]
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    orders = {
+        (seed, epoch): str(batches(epoch, seed=seed, entries=200))
+        for seed in range(4)
+        for epoch in range(4)
+    }
+    assert len(set(orders.values())) == len(orders)
+    torch.manual_seed(1)
+    assert str(batches(2, seed=3, entries=200)) == orders[3, 2]
+
+
+def test_drawing_an_order_leaves_the_global_generator_alone():
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    batches(0)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_without_a_seed_the_list_is_taken_in_order():
+    for epoch in (0, 3):
+        order = joined(batches(epoch, seed=None))
+        assert order == [place % LENGTH for place in range(ENTRIES)]
+
+
+@pytest.mark.parametrize("first", range(7))
+def test_start_at_goes_on_exactly(first):
+    assert batches(3, first) == batches(3)[first:]
+
+
+def test_same_sampler_gives_epoch_after_epoch():
+    sampler = EpochSampler(LENGTH, ENTRIES, BATCH, seed=0)
+    for epoch, first in ((0, 3), (1, 0), (2, 0), (1, 0)):
+        sampler.start_at(epoch, first)
+        assert list(sampler) == batches(epoch, first)
+
+
+@pytest.mark.parametrize(("world_size", "batch_size"), [(2, 3), (3, 1), (4, 2)])
+@pytest.mark.parametrize("first", [0, 2])
+def test_processes_share_what_one_would_see(world_size, batch_size, first):
+    settings = {"entries": 26, "seed": 5}
+    shares = [
+        batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
+        for rank in range(world_size)
+    ]
+    together = [joined(parts) for parts in zip(*shares, strict=True)]
+    assert together == batches(1, first, batch_size=batch_size * world_size, **settings)
+    assert len(together) > 0
+
+
+@pytest.mark.parametrize(
+    ("entries", "batch_size", "world_size", "length"),
+    [(24, 4, 1, 6), (25, 4, 1, 6), (27, 4, 2, 3), (3, 4, 1, 0), (24966, 1, 1, 24966)],
+)
+def test_length_is_the_number_of_full_batches(entries, batch_size, world_size, length):
+    sampler = EpochSampler(LENGTH, entries, batch_size, seed=0, world_size=world_size)
+    assert len(sampler) == len(list(sampler)) == length
+    assert all(len(batch) == batch_size for batch in sampler)
+
+
+def sample(value, label_size=(2, 3), problem=""):
+    label = None if label_size is None else torch.full(label_size, value, dtype=torch.uint8)
+    return Sample(torch.full((3, 4, 6), value, dtype=torch.uint8), label, f"{value}.png", problem)
+
+
+def test_collate_keeps_labels_of_their_own_sizes():
+    batch = collate([sample(1), sample(2, (5, 7)), sample(3, problem="cannot read 3.png")])
+    assert batch.images.shape == (3, 3, 4, 6)
+    assert batch.images.dtype == torch.uint8
+    assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 3]
+    assert [tuple(label.shape) for label in batch.labels] == [(2, 3), (5, 7), (2, 3)]
+    assert [label[0, 0].item() for label in batch.labels] == [1, 2, 3]
+    assert batch.names == ("1.png", "2.png", "3.png")
+    assert batch.problems == ("cannot read 3.png",)
+
+
+def test_collate_without_labels():
+    assert collate([sample(1, None), sample(2, None)]).labels == ()
+
+
+def test_on_device_normalises():
+    batch = collate([sample(1), sample(2, (5, 7))])
+    images, labels = on_device(batch, torch.device("cpu"))
+    assert torch.equal(images, network_input(batch.images))
+    assert [label.dtype for label in labels] == [torch.int64] * 2
+    assert [label.unique().tolist() for label in labels] == [[1], [2]]
+
+
+@pytest.mark.parametrize(("length", "batch_size"), [(10, 1), (10, 3), (10, 10), (10, 11), (0, 2)])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_sequential_batches_cover_each_sample_once(length, batch_size, world_size):
+    shares = [
+        sequential_batches(length, batch_size, rank, world_size) for rank in range(world_size)
+    ]
+    for share in shares:
+        assert all(1 <= len(batch) <= batch_size for batch in share)
+        assert joined(share) == sorted(joined(share))
+    assert sorted(joined(joined(shares))) == list(range(length))
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Five images, the fourth of which is cut short."""
+    root, rng = tmp_path_factory.mktemp("GTA5"), np.random.default_rng(0)
+    for folder in ("images", "labels"):
+        (root / folder).mkdir()
+    for index in range(5):
+        image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+        label = rng.integers(0, 35, (20, 30), dtype=np.uint8)
+        Image.fromarray(image).save(root / f"images/{index}.png")
+        Image.fromarray(label).save(root / f"labels/{index}.png")
+    damaged = root / "images/3.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    return GTA5Dataset(root, (24, 16))
+
+
+def test_workers_make_no_difference(dataset):
+    loaded = []
+    for workers in (0, 2):
+        sampler = EpochSampler(len(dataset), 10, 2, seed=0)
+        loader = make_loader(dataset, sampler, workers, "cpu")
+        found = []
+        for epoch, first in ((0, 3), (1, 0)):
+            sampler.start_at(epoch, first)
+            found += loader
+        loaded.append(found)
+    assert len(loaded[0]) == len(loaded[1]) == 2 + 5
+    for batch, other in zip(*loaded, strict=True):
+        assert batch.names == other.names
+        assert batch.problems == other.problems
+        assert torch.equal(batch.images, other.images)
+        for label, other_label in zip(batch.labels, other.labels, strict=True):
+            assert torch.equal(label, other_label)
+    problems = {problem for batch in loaded[1] for problem in batch.problems}
+    assert len(problems) == 1
+    assert "3.png" in problems.pop()
+
+
+def test_loader_gives_what_the_sampler_says(dataset):
+    order = [[4, 0], [1], [2, 2]]
+    loader = make_loader(dataset, order, 0, "cpu")
+    for indices, batch in zip(order, loader, strict=True):
+        assert list(batch.names) == [dataset.names[index] for index in indices]
+        assert torch.equal(batch.images, torch.stack([dataset[index].image for index in indices]))

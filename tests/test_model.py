@@ -1,0 +1,181 @@
+"""The network against the original's outputs, and the moving average against numpy."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from model.SEAN import DilatedClassifier, SEANet, vgg16_trunk
+from model.teacher import make_teacher, update_teacher
+from tests.reference import CLASSES, golden, reference_prediction
+
+INPUTS = [(64, 96), (75, 133)]
+
+
+# --- network ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", INPUTS)
+@pytest.mark.parametrize("source", CLASSES)
+def test_forward_is_the_originals(source, size):
+    height, width = size
+    prediction = reference_prediction(CLASSES[source], 0, height, width)
+    for name, ours in prediction._asdict().items():
+        expected = golden(source)[f"forward_{height}x{width}_{name}"]
+        assert ours.shape == expected.shape
+        tolerance = 1e-5 * np.abs(expected).max()
+        np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("source", CLASSES)
+def test_tensors_have_the_originals_names(source):
+    with torch.device("meta"):
+        names = list(SEANet(CLASSES[source]).state_dict())
+    assert len(names) == 39
+    assert names == golden(source)["teacher_keys"].tolist()
+
+
+@pytest.fixture(scope="module")
+def small_network():
+    torch.manual_seed(0)
+    return SEANet(3)
+
+
+def test_every_used_parameter_learns_and_the_rest_is_frozen(small_network):
+    small_network.zero_grad(set_to_none=True)
+    attention, logits = small_network(40 * torch.randn(1, 3, 64, 96))
+    (logits.square().sum() + attention.sum()).backward()
+    unused = {f"classifier.conv2d_list.{i}.{part}" for i in (2, 3) for part in ("weight", "bias")}
+    for name, parameter in small_network.named_parameters():
+        assert parameter.requires_grad == (name not in unused), name
+        if name in unused:
+            assert parameter.grad is None, name
+        else:
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_images_of_a_batch_are_independent(small_network):
+    images = 40 * torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        both = small_network(images)
+        single = small_network(images[1:])
+    assert both.attention.shape == (2, 1, 8, 12)
+    assert both.logits.shape == (2, 3, 8, 12)
+    # The trunk's rounding depends on the batch size: compare to 1e-4 of the largest value.
+    for ours, theirs in zip(both, single, strict=True):
+        assert (ours[1:] - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_features_are_weighted_by_one_plus_attention(small_network):
+    images = 40 * torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = small_network.features(images)
+        attention, logits = small_network(images)
+        expected = small_network.classifier(features + attention * features)
+    assert 0 < attention.min() <= attention.max() < 1
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_without_attention_features_pass_unweighted(small_network):
+    with torch.device("meta"):
+        network = SEANet(3, use_attention=False)
+    assert not network.aconv.weight.requires_grad
+    network.load_state_dict(small_network.state_dict(), assign=True)
+    images = 40 * torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        attention, logits = network(images)
+        expected = small_network.classifier(small_network.features(images))
+    assert torch.equal(attention, torch.ones(1, 1, 8, 12))
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_trunk_has_no_dropout_and_no_normalisation():
+    with torch.device("meta"):
+        kinds = [type(layer) for layer in vgg16_trunk()]
+    assert set(kinds) == {nn.Conv2d, nn.ReLU, nn.MaxPool2d}
+    assert [kinds.count(kind) for kind in (nn.Conv2d, nn.ReLU, nn.MaxPool2d)] == [15, 15, 3]
+
+
+# --- classifier -------------------------------------------------------------------------------
+
+
+def naive_dilated_convolution(features, weight, bias, dilation):
+    """A 3x3 convolution with padding = dilation, tap by tap: (1024, h, w) to (C, h, w)."""
+    _, height, width = features.shape
+    padded = np.pad(features, ((0, 0), (dilation, dilation), (dilation, dilation)))
+    result = np.repeat(bias, height * width).reshape(-1, height, width)
+    for row, column in np.ndindex(3, 3):
+        top, left = row * dilation, column * dilation
+        window = padded[:, top : top + height, left : left + width]
+        result = result + np.einsum("oi,ihw->ohw", weight[..., row, column], window)
+    return result
+
+
+@pytest.mark.parametrize("branches", [1, 2, 4])
+def test_classifier_sums_the_first_branches(branches):
+    torch.manual_seed(0)
+    classifier = DilatedClassifier(5, branches)
+    features = torch.randn(1, 1024, 20, 30)
+    expected = 0
+    for index, dilation in enumerate((6, 12, 18, 24)[:branches]):
+        convolution = classifier.conv2d_list[index]
+        parameters = (p.detach().double().numpy() for p in convolution.parameters())
+        expected += naive_dilated_convolution(features[0].double().numpy(), *parameters, dilation)
+    with torch.no_grad():
+        logits = classifier(features)[0].numpy()
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    used = [c.weight.requires_grad and c.bias.requires_grad for c in classifier.conv2d_list]
+    assert used == [index < branches for index in range(4)]
+
+
+def test_classifier_weights_are_drawn_with_deviation_001():
+    for convolution in DilatedClassifier(19).conv2d_list:
+        weight = convolution.weight.detach()
+        assert weight.shape == (19, 1024, 3, 3)
+        # 175,104 values: the deviation's own standard error is 0.17 %, the mean's 2.4e-5.
+        assert weight.std().item() == pytest.approx(0.01, rel=0.01)
+        assert weight.mean().item() == pytest.approx(0, abs=1.5e-4)
+
+
+# --- teacher ----------------------------------------------------------------------------------
+
+
+def random_network(seed):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+
+
+@pytest.mark.parametrize("alpha", [0.99, 0.0, 0.5, 1.0, 0.999])
+def test_moving_average_is_numpys_to_the_bit(alpha):
+    student, teacher = random_network(0), random_network(1)
+    means = [p.detach().numpy().copy() for p in teacher.parameters()]
+    keep, take = np.float32(alpha), np.float32(1 - alpha)
+    for step in range(5):
+        with torch.no_grad():
+            for parameter in student.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        update_teacher(teacher, student, alpha)
+        values = [p.detach().numpy() for p in student.parameters()]
+        means = [keep * mean + take * value for mean, value in zip(means, values, strict=True)]
+        for ours, mean in zip(teacher.parameters(), means, strict=True):
+            np.testing.assert_array_equal(ours.detach().numpy(), mean, err_msg=f"step {step}")
+
+
+def test_moving_average_leaves_the_student_alone():
+    student, teacher = random_network(0), random_network(1)
+    before = [p.detach().clone() for p in student.parameters()]
+    update_teacher(teacher, student, 0.5)
+    assert all(map(torch.equal, student.parameters(), before))
+    assert all(p.requires_grad and p.grad is None for p in student.parameters())
+
+
+def test_teacher_starts_equal_and_apart(small_network):
+    teacher = make_teacher(small_network)
+    ours, theirs = teacher.state_dict(), small_network.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not any(p.requires_grad for p in teacher.parameters())
+    assert small_network.aconv.weight.requires_grad
+    assert not teacher.training
+    storages = {p.data_ptr() for p in small_network.parameters()}
+    assert not storages & {p.data_ptr() for p in teacher.parameters()}

@@ -1,0 +1,383 @@
+"""First weights: every kind of file that is known, and the ones that are refused."""
+
+import os
+import pickle
+import random
+import re
+import urllib.error
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import VGG16_Weights
+
+from dataset.demo import draw_scene
+from dataset.segmentation_dataset import network_input
+from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
+from model.SEAN import SEANet
+from tests import fixture
+from tests.reference import as_tensors
+
+UNTOUCHED = 7.0
+CONVOLUTIONS = fixture.VGG_INDICES
+HEAD = ("features.29", "features.31", "aconv", "classifier")
+
+
+@pytest.fixture(scope="module")
+def shared_network():
+    return SEANet(19)
+
+
+@pytest.fixture
+def network(shared_network):
+    """A network in which everything that is loaded can be told from everything that is not."""
+    with torch.no_grad():
+        for parameter in shared_network.parameters():
+            parameter.fill_(UNTOUCHED)
+    return shared_network
+
+
+@pytest.fixture(scope="module")
+def fcn8s():
+    return as_tensors(fixture.reference_fcn8s_checkpoint())
+
+
+def assert_head_untouched(network):
+    for name, parameter in network.named_parameters():
+        if name.startswith(HEAD):
+            assert (parameter == UNTOUCHED).all(), name
+
+
+# --- fcn8s_from_caffe -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ["as published", "shuffled", "reversed"])
+def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, order):
+    names = list(fcn8s)
+    if order == "shuffled":
+        random.Random(0).shuffle(names)
+    elif order == "reversed":
+        names.reverse()
+    path = tmp_path / "fcn8s_from_caffe.pth"
+    torch.save({name: fcn8s[name] for name in names}, path)
+    report = initialise(network, str(path))
+    for index, name in zip(CONVOLUTIONS, fixture.CAFFE_NAMES, strict=True):
+        layer = network.features[index]
+        assert torch.equal(layer.weight, fcn8s[f"{name}.weight"]), name
+        assert torch.equal(layer.bias, fcn8s[f"{name}.bias"]), name
+    assert_head_untouched(network)
+    assert str(path) in report
+    for left_out in ("fc6", "fc7", "score_fr", "upscore8"):
+        assert left_out in report
+    for fresh in ("features.29", "features.31", "aconv", "classifier.conv2d_list.0"):
+        assert fresh in report
+
+
+@pytest.mark.parametrize("missing", ["conv3_2.weight", "conv5_3.bias"])
+def test_fcn8s_that_lacks_a_layer_is_refused(network, fcn8s, missing):
+    state = {name: value for name, value in fcn8s.items() if name != missing}
+    with pytest.raises(WeightsError, match=re.escape(missing)):
+        load_weights(network, state, "file.pth")
+
+
+def test_other_shapes_are_refused_and_nothing_is_changed(network, fcn8s):
+    state = {**fcn8s, "conv5_3.weight": torch.zeros(512, 512, 1, 1)}
+    with pytest.raises(WeightsError, match=r"file\.pth"):
+        load_weights(network, state, "file.pth")
+    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
+
+
+# --- torchvision ------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    """torchvision's VGG-16 with weights like trained ones in size; the classifier is left out."""
+    with torch.device("meta"):
+        features = torchvision.models.vgg16(weights=None).features
+    features.to_empty(device="cpu")
+    torch.manual_seed(0)
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.normal_(layer.bias, std=0.1)
+    return features.requires_grad_(False)
+
+
+def vgg_file(vgg, classifier):
+    """The state dict of a torchvision file, with a classifier of one value."""
+    state = {f"features.{name}": value.clone() for name, value in vgg.state_dict().items()}
+    return {**state, "classifier.0.weight": torch.full((1, 1), classifier)}
+
+
+@pytest.mark.parametrize(
+    ("weights", "classifier"),
+    [
+        pytest.param(VGG16_Weights.IMAGENET1K_V1, 0.5, id="ImageNet normalisation"),
+        pytest.param(VGG16_Weights.IMAGENET1K_FEATURES, float("nan"), id="Caffe-style"),
+    ],
+)
+def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier):
+    torch.manual_seed(1)
+    images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
+    preset = weights.transforms()
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
+    load_weights(network, vgg_file(vgg, classifier), "vgg16.pth")
+    with torch.no_grad():
+        for depth in (1, 4):  # conv1_1 with its sign, and conv1_2 after its ReLU
+            theirs = vgg[:depth]((images / 255 - mean) / std)[..., 2:-2, 2:-2]
+            ours = network.features[:depth](network_input(images))[..., 2:-2, 2:-2]
+            assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_torchvision_convolutions_are_loaded_by_name(network, vgg):
+    state = vgg_file(vgg, 0.5)
+    shuffled = dict(random.Random(0).sample(list(state.items()), len(state)))
+    load_weights(network, shuffled, "vgg16.pth")
+    theirs = [index for index, layer in enumerate(vgg) if isinstance(layer, nn.Conv2d)]
+    for index, their_index in list(zip(CONVOLUTIONS, theirs, strict=True))[1:]:
+        assert torch.equal(network.features[index].weight, vgg[their_index].weight), index
+        assert torch.equal(network.features[index].bias, vgg[their_index].bias), index
+    assert_head_untouched(network)
+
+
+def test_loading_leaves_the_state_dict_alone(network, vgg):
+    state = vgg_file(vgg, 0.5)
+    first = state["features.0.weight"].clone()
+    load_weights(network, state, "vgg16.pth")
+    assert torch.equal(state["features.0.weight"], first)
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg19", "vgg16_bn", "resnet18", "alexnet"])
+def test_other_torchvision_networks_are_refused(network, name):
+    with torch.device("meta"):
+        other = torchvision.models.get_model(name, weights=None)
+    state = {key: value for key, value in other.state_dict().items() if value.numel() < 3_000_000}
+    state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in state.items()}
+    with pytest.raises(WeightsError, match=rf"{name}\.pth"):
+        load_weights(network, state, f"{name}.pth")
+    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
+
+
+@pytest.fixture
+def download(monkeypatch):
+    """Replaces what torchvision fetches files with, and remembers the addresses asked for."""
+    asked = []
+
+    def answer_with(answer):
+        def fetch(url, *args, **kwargs):
+            asked.append(url)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
+        return asked
+
+    return answer_with
+
+
+def test_download_is_loaded(network, vgg, download):
+    asked = download(vgg_file(vgg, float("nan")))
+    report = initialise(network, "torchvision")
+    assert asked == [VGG16_Weights.IMAGENET1K_FEATURES.url]
+    assert torch.equal(network.features[27].weight, vgg[28].weight)
+    assert "IMAGENET1K_FEATURES" in report
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("no route to host"),
+        TimeoutError("timed out"),
+        RuntimeError('invalid hash value (expected "397923af", got "0")'),
+    ],
+)
+def test_failed_download_tells_what_to_fetch(network, download, error):
+    download(error)
+    with pytest.raises(WeightsError) as caught:
+        initialise(network, "torchvision")
+    assert VGG16_Weights.IMAGENET1K_FEATURES.url in str(caught.value)
+    assert "--restore_from" in str(caught.value)
+
+
+# --- SEANet checkpoints -----------------------------------------------------------------------
+
+
+def test_checkpoint_round_trip(network, tmp_path):
+    with torch.no_grad():
+        for number, parameter in enumerate(network.parameters()):
+            parameter.fill_(number + 0.5)
+    saved = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    with torch.no_grad():
+        network.aconv.weight.zero_()
+        network.features[0].weight.zero_()
+    initialise(network, str(tmp_path / "net.pth"))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, saved[name]), name
+
+
+def test_wrong_class_count_is_refused(network):
+    with torch.device("meta"):
+        state = SEANet(16).state_dict()
+    with pytest.raises(WeightsError, match="16 classes, not 19"):
+        load_weights(network, state, "net.pth")
+
+
+@pytest.mark.parametrize("classes", [16, 19])
+def test_class_count_is_read_from_a_checkpoint(classes):
+    with torch.device("meta"):
+        assert class_count(SEANet(classes).state_dict(), "net.pth") == classes
+
+
+def test_class_count_of_something_else_is_refused(fcn8s):
+    with pytest.raises(WeightsError, match=r"fcn8s\.pth"):
+        class_count(fcn8s, "fcn8s.pth")
+
+
+@pytest.mark.parametrize("change", ["lacks one", "has one more", "other shape"])
+def test_checkpoint_of_another_network_is_refused(network, change):
+    state = dict(network.state_dict())
+    if change == "lacks one":
+        del state["features.31.bias"]
+    elif change == "has one more":
+        state["features.33.bias"] = torch.zeros(3)
+    else:
+        state["features.31.weight"] = torch.zeros(1024, 1024, 1, 1)
+    with pytest.raises(WeightsError, match=r"net\.pth"):
+        load_weights(network, state, "net.pth")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"weight": torch.zeros(3)},
+        {"module.aconv.weight": torch.zeros(1, 1024, 1, 1)},
+        pytest.param({0: torch.zeros(3)}, id="numbers for names"),
+        pytest.param({"features.28.weight": torch.zeros(3)}, id="one name of torchvision's"),
+    ],
+)
+def test_nothing_that_fits_is_an_error(network, tmp_path, state):
+    path = tmp_path / "net.pth"
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match=re.escape(str(path))):
+        initialise(network, str(path))
+    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
+
+
+# --- files that are no state dict -------------------------------------------------------------
+
+
+def test_missing_file_tells_the_choices(network, tmp_path):
+    for path in (tmp_path / "none.pth", tmp_path):
+        with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+            initialise(network, str(path))
+        assert "--restore_from" in str(caught.value)
+
+
+def saved_bytes(tmp_path, content, **options):
+    torch.save(content, tmp_path / "saved", **options)
+    return (tmp_path / "saved").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(bytes(1000), id="zeros"),
+        pytest.param(b"hello\n", id="text"),
+        pytest.param(b"these are not weights\n", id="other text"),
+        pytest.param(b"a text file\n", id="text again"),
+        pytest.param(b"<!DOCTYPE html><title>Quota exceeded</title>", id="web page"),
+        pytest.param(b'{"a": 1}', id="JSON"),
+        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
+        pytest.param(b"\x80\x02.", id="empty pickle"),
+        pytest.param(pickle.dumps([1, 2, 3], protocol=2), id="pickle"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(tmp_path, content):
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        read_state_dict(path)
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
+def test_truncated_checkpoint_is_refused(tmp_path, fcn8s, zipped, share):
+    state = {name: fcn8s[name] for name in ("conv1_1.weight", "conv1_1.bias", "conv1_2.weight")}
+    whole = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped)
+    path = tmp_path / "net.pth"
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(WeightsError, match=re.escape(str(path))):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "zip", "legacy"])
+def test_code_in_a_file_is_not_run(tmp_path, kind):
+    marker = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(marker),)
+
+    if kind == "pickle":
+        content = pickle.dumps({"aconv.weight": Payload()}, protocol=2)
+    else:
+        state = {"aconv.weight": Payload()}
+        content = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=kind == "zip")
+    path = tmp_path / "net.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        read_state_dict(path)
+    assert not marker.exists()
+    assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
+    pickle.loads(pickle.dumps(Payload()))
+    assert marker.exists()  # so that the payload would have worked
+
+
+def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
+    path = tmp_path / "last.pth"
+    weights = {"aconv.weight": torch.zeros(1, 1024, 1, 1)}
+    torch.save({"student": weights, "teacher": weights, "epoch": 2, "options": {}}, path)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        initialise(network, str(path))
+    assert "--resume" in str(caught.value)
+    assert "TeacherNet.pth" in str(caught.value)
+
+
+# --- from scratch -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("domain", ["render", "camera"])
+def test_from_scratch_activations_are_of_order_one(network, domain):
+    torch.manual_seed(0)
+    report = initialise(network, "none")
+    image, _ = draw_scene(np.random.default_rng(0), (192, 96), domain)
+    activations = network_input(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
+    sizes = []
+    with torch.no_grad():
+        for layer in network.features:
+            activations = layer(activations)
+            if isinstance(layer, nn.ReLU):
+                sizes.append(activations.square().mean().sqrt().item())
+    assert len(sizes) == 15
+    assert 0.3 < min(sizes) <= max(sizes) < 3, sizes
+    assert all((network.features[index].bias == 0).all() for index in (*CONVOLUTIONS, 29, 31))
+    assert "nothing loaded" in report
+
+
+def test_from_scratch_depends_on_the_seed_alone(network):
+    torch.manual_seed(3)
+    initialise(network, "none")
+    first = network.features[5].weight.detach().clone()
+    initialise(network, "none")
+    assert not torch.equal(network.features[5].weight, first)
+    torch.manual_seed(3)
+    initialise(network, "none")
+    assert torch.equal(network.features[5].weight, first)

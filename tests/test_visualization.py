@@ -1,0 +1,125 @@
+"""Colours of label maps, errors and heat; blending; panels."""
+
+import numpy as np
+import pytest
+
+from dataset.labels import CLASSES_16, CLASSES_19
+from utils.visualization import colour_map, error_map, heat_map, overlay, panel
+
+COLOURS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
+INFERNO_ENDS = (0, 0, 3), (252, 254, 164)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def picture(rng, height=32, width=64):
+    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_colour_map():
+    classes = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
+    painted = colour_map(classes, COLOURS)
+    assert painted.dtype == np.uint8
+    assert painted.tolist() == [list(map(list, COLOURS)), [[0, 0, 0]] * 3]
+
+
+@pytest.mark.parametrize("space", [CLASSES_19, CLASSES_16])
+def test_colour_map_tells_every_class_apart(space):
+    classes = np.arange(256, dtype=np.uint8)[None]
+    painted = [tuple(colour) for colour in colour_map(classes, space.colours)[0].tolist()]
+    assert painted[: space.num_classes] == list(space.colours)
+    assert len(set(painted)) == space.num_classes + 1
+
+
+def test_error_map():
+    classes = np.array([[0, 1, 2, 0, 255]], np.uint8)
+    label = np.array([[0, 2, 2, 255, 255]], np.uint8)
+    right, wrong, also_right, ignored, also_ignored = error_map(classes, label, 255)[0].tolist()
+    assert right == also_right
+    assert ignored == also_ignored == [0, 0, 0]
+    assert min(right) > 200  # pale
+    assert wrong[0] > 150 > 100 > max(wrong[1:])  # red
+
+
+def test_error_map_honours_the_ignore_label():
+    zeros = np.zeros((1, 2), np.uint8)
+    label = np.array([[19, 0]], np.uint8)
+    assert error_map(zeros, label, 19)[0, 0].tolist() == [0, 0, 0]
+    assert error_map(zeros, label, 255)[0, 0].tolist() != [0, 0, 0]
+
+
+def test_ends_of_the_heat_scale():
+    values = np.array([[0.0, 1.0]], np.float32)
+    low, high = heat_map(values, (2, 1), "inferno")[0].astype(int)
+    assert np.abs(low - INFERNO_ENDS[0]).max() <= 1
+    assert np.abs(high - INFERNO_ENDS[1]).max() <= 1
+
+
+def test_heat_scale_is_the_same_for_all_images():
+    narrow = heat_map(np.array([[0.4, 0.5]], np.float32), (2, 1), "inferno")
+    wide = heat_map(np.array([[0.0, 0.5]], np.float32), (2, 1), "inferno")
+    assert narrow[0, 1].tolist() == wide[0, 1].tolist()
+    assert narrow[0, 0].tolist() != wide[0, 0].tolist()
+
+
+def test_heat_map_is_interpolated_to_the_size():
+    heat = heat_map(np.array([[0.0, 1.0]], np.float32), (64, 32), "gray")
+    assert heat.shape == (32, 64, 3)
+    assert heat.dtype == np.uint8
+    row = heat[0, :, 0].astype(int)
+    assert (np.diff(row) >= 0).all()
+    assert np.diff(row).max() < 20  # a ramp, not a step
+    assert row[0] == 0
+    assert row[-1] == 255
+
+
+def test_overlay_at_the_ends(rng):
+    below, above = picture(rng), picture(rng)
+    np.testing.assert_array_equal(overlay(below, above, 0.0), below)
+    np.testing.assert_array_equal(overlay(below, above, 1.0), above)
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.6])
+def test_overlay_blends(rng, alpha):
+    below, above = picture(rng), picture(rng)
+    expected = (1 - alpha) * below.astype(float) + alpha * above
+    assert np.abs(overlay(below, above, alpha) - expected).max() < 1.01
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "shape", "expected"),
+    [
+        (1, 100, (32, 64), (50 + 38, 116)),
+        (2, 100, (32, 64), (50 + 38, 224)),
+        (5, 384, (128, 256), (192 + 38, 1968)),
+        (2, 60, (64, 32), (120 + 38, 144)),
+    ],
+)
+def test_panel_size(rng, count, width, shape, expected):
+    """Gaps of 8 pixels around and between the tiles, 30 above for the titles."""
+    tiles = [(f"title {index}", picture(rng, *shape)) for index in range(count)]
+    canvas = panel(tiles, width)
+    assert canvas.shape == (*expected, 3)
+    assert canvas.dtype == np.uint8
+
+
+def test_panel_shows_tiles_in_order_under_their_titles():
+    colours = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
+    tiles = [("x", np.full((32, 64, 3), colour, np.uint8)) for colour in colours]
+    canvas = panel(tiles, 64)
+    for index, colour in enumerate(colours):
+        left = 8 + index * 72
+        tile = canvas[30:62, left : left + 64]
+        assert (tile == colour).all()
+        assert (canvas[30:62, left - 8 : left] == 255).all()
+        assert canvas[:30, left : left + 64].min() < 100  # the title's ink
+
+
+def test_panel_invents_no_colours_for_label_maps(rng):
+    classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
+    canvas = panel([("prediction", colour_map(classes, COLOURS))], 133)
+    tile = canvas[30:-8, 8:-8].reshape(-1, 3)
+    assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
