@@ -74,7 +74,8 @@ class Evaluation:
         if classes not in DATASETS:
             raise WeightsError(
                 f"{path} is a checkpoint for {classes} classes; Cityscapes is labelled for "
-                f"{' or '.join(map(str, DATASETS))}"
+                f"{' or '.join(map(str, DATASETS))}\n"
+                "  give a checkpoint of SEAN_GTA5.py or SEAN_Synthia.py"
             )
         network = SEANet(classes, self.config.classifier_branches, not self.config.no_attention)
         load_weights(network, state, path)

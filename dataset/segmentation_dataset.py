@@ -224,7 +224,11 @@ def read_list(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read the list file {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
+        raise DataError(
+            f"cannot read the list file {path}: {reason}\n"
+            "  correct its path, or leave it out: without one the folder is scanned"
+        ) from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or ":" in name:

@@ -131,7 +131,10 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     for index, name in zip(TRUNK_INDICES, names, strict=True):
         for part in ("weight", "bias"):
             if f"{name}.{part}" not in state:
-                raise WeightsError(f"{source} has no {name}.{part}, which {kind} should hold")
+                raise WeightsError(
+                    f"{source} has no {name}.{part}, which {kind} should hold\n"
+                    "  the file is incomplete: fetch it again"
+                )
             trunk[f"features.{index}.{part}"] = state[f"{name}.{part}"]
     own = network.state_dict()
     _check_shapes(own, trunk, source)
@@ -185,7 +188,8 @@ def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
     if own.keys() != state.keys():
         differing = ", ".join(sorted(own.keys() ^ state.keys())[:4])
         raise WeightsError(
-            f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}"
+            f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}\n"
+            "  give a state dict with the names of SEANet's, no more and no fewer"
         )
     _check_shapes(own, state, source)
     network.load_state_dict(state)

@@ -1,0 +1,94 @@
+"""Kill a run at random moments, resume it, and compare the result with an unbroken run's.
+
+    python -m benchmarks.survival --kills 50
+
+Every process is ended by SIGKILL at a moment drawn evenly from the time that the whole run takes;
+up to five kills make one run, which is then resumed to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dataset.demo import write_demo
+
+RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
+KILLS_A_RUN = 5
+
+
+def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
+    """The short run: tiny images, a checkpoint every second iteration."""
+    return [
+        *(sys.executable, "SEAN_GTA5.py", "--device", "cpu", "--restore_from", "none", "--resume"),
+        *("--data_dir_source", str(data / "GTA5"), "--data_dir_target", str(data / "Cityscapes")),
+        *("--input_size", "64,32", "--input_size_target", "64,32", "--num_workers", "1"),
+        *("--max_iters", str(iterations), "--checkpoint_interval", "2", "--val_interval", "5"),
+        *("--learning_rate", "1e-4", "--snapshot_dir", str(snapshots)),
+    ]
+
+
+def run_killed(words: list[str], moments: list[float]) -> int:
+    """Start a run once for each moment and kill it then; start it a last time and let it end.
+
+    Returns:
+        How many kills hit a process that was still running.
+    """
+    hits = 0
+    for moment in moments:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(moment)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            hits += 1
+        process.wait()
+    subprocess.run(words, check=True, capture_output=True)
+    return hits
+
+
+def survive(kills: int, iterations: int, seed: int, folder: Path) -> tuple[int, int, int]:
+    """Kill and resume until enough kills have hit.
+
+    Returns:
+        Kills that hit, runs, and runs whose teacher and history equal the unbroken run's.
+    """
+    write_demo(folder / "data", "gta5", count_source=8, count_target=3, size=(64, 32))
+    unbroken = folder / "unbroken"
+    start = time.perf_counter()
+    subprocess.run(command(folder / "data", unbroken, iterations), check=True, capture_output=True)
+    duration = time.perf_counter() - start
+    print(f"the unbroken run takes {duration:.1f} s", flush=True)
+    expected = [(unbroken / name).read_bytes() for name in RESULTS]
+    rng, hits, runs, equal = random.Random(seed), 0, 0, 0
+    while hits < kills:
+        snapshots = folder / f"run{runs}"
+        moments = [rng.uniform(0, duration) for _ in range(min(KILLS_A_RUN, kills - hits))]
+        hits += run_killed(command(folder / "data", snapshots, iterations), moments)
+        runs += 1
+        equal += [(snapshots / name).read_bytes() for name in RESULTS] == expected
+        shutil.rmtree(snapshots)
+        print(f"{hits} kills in {runs} runs, {equal} ended equal to the byte", flush=True)
+    return hits, runs, equal
+
+
+def main() -> None:
+    """Read the command line; exits with 1 if a run ended otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--iterations", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _, runs, equal = survive(options.kills, options.iterations, options.seed, Path(folder))
+    sys.exit(runs != equal)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,197 @@
+"""Runs that are stopped, killed, damaged, shared between processes, or diverge."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.survival import command, run_killed
+from dataset.demo import write_demo
+from tests.parity import ROOT, run
+
+RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
+ITERATIONS = 6
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_demo(folder, "gta5", count_source=8, count_target=3, size=(64, 32))
+    return folder
+
+
+def results(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in RESULTS]
+
+
+@pytest.fixture(scope="module")
+def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    snapshots = tmp_path_factory.mktemp("unbroken") / "run"
+    subprocess.run(command(data, snapshots, ITERATIONS), check=True, cwd=ROOT, capture_output=True)
+    return snapshots
+
+
+def test_killed_and_resumed_run_equals_the_unbroken_one(
+    data: Path, unbroken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = command(data, tmp_path / "run", ITERATIONS)
+    hits = 0
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run/last.pth").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if process.poll() is None:
+        process.kill()
+        hits += 1
+    process.wait()
+    assert hits == 1
+    run_killed([*words, "--num_workers", "0"], [])  # as well with another worker count
+    assert results(tmp_path / "run") == results(unbroken)
+
+
+def test_sigterm_saves_and_resume_ends_equal(data: Path, unbroken: Path, tmp_path: Path) -> None:
+    words = command(data, tmp_path / "run", ITERATIONS)
+    words[words.index("--checkpoint_interval") + 1] = "500"
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    log = tmp_path / "run/GTA2Cityscapes_log.txt"
+    while time.monotonic() < deadline and not (log.exists() and "weights:" in log.read_text()):
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 143
+    assert "SIGTERM: saved at iteration" in log.read_text()
+    assert not (tmp_path / "run/GTA_TeacherNet.pth").exists()
+    subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
+    assert results(tmp_path / "run") == results(unbroken)
+    assert log.read_text().count("weights: ") == 2
+
+
+def copy_of(run_folder: Path, tmp_path: Path) -> Path:
+    """A copy by hard links, so that nothing done to it by renaming reaches the original."""
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in run_folder.iterdir():
+        os.link(file, folder / file.name)
+    return folder
+
+
+def test_damaged_checkpoint_is_recognised_and_the_one_before_used(
+    data: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(unbroken, tmp_path)
+    content = bytearray((folder / "last.pth").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "last.pth").unlink()
+    (folder / "last.pth").write_bytes(bytes(content))
+    result = subprocess.run(
+        command(data, folder, ITERATIONS), check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert "bad checksum" in result.stdout + result.stderr
+    assert results(folder) == results(unbroken)
+
+
+def test_changed_options_are_refused_by_name(data: Path, unbroken: Path, tmp_path: Path) -> None:
+    folder = copy_of(unbroken, tmp_path)
+    words = [*command(data, folder, ITERATIONS), "--noise", "0.5"]
+    refused = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "--noise 0.1 -> 0.5" in refused.stderr
+    assert "--resume_anyway" in refused.stderr
+    accepted = subprocess.run([*words, "--resume_anyway"], cwd=ROOT, capture_output=True)
+    assert accepted.returncode == 0
+
+
+def options(data: Path, snapshots: Path, **changes: object) -> list[object]:
+    values: dict[str, object] = {
+        "device": "cpu", "restore_from": "none", "data_dir_source": data / "GTA5",
+        "data_dir_target": data / "Cityscapes", "input_size": "64,32", "num_workers": 0,
+        "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots,
+    }  # fmt: skip
+    return [word for key, value in (values | changes).items() for word in (f"--{key}", value)]
+
+
+def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: Path) -> None:
+    settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
+    one = run("SEAN_GTA5.py", *options(data, tmp_path / "one", batch_size=2, **settings))
+    assert one.returncode == 0, one.stderr
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    words = map(str, options(data, tmp_path / "two", batch_size=1, **settings))
+    two = subprocess.run(
+        [*launcher, "--nproc_per_node", "2", "SEAN_GTA5.py", *words],
+        cwd=ROOT, capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr
+    history = [np.load(tmp_path / n / "GTA_loss.npz")["loss_hist"] for n in ("one", "two")]
+    np.testing.assert_allclose(history[1][:, :3], history[0][:, :3], rtol=1e-5, atol=1e-7)
+    teachers = [torch.load(tmp_path / n / "GTA_TeacherNet.pth") for n in ("one", "two")]
+    for name, value in teachers[0].items():
+        torch.testing.assert_close(teachers[1][name], value, rtol=1e-5, atol=1e-5)
+    logs = [(tmp_path / n / "GTA2Cityscapes_log.txt").read_text() for n in ("one", "two")]
+    scores = [re.findall(r"target_miou \S+|IoU in %.*", log) for log in logs]
+    assert scores[0] == scores[1]
+    assert logs[1].count("weights: ") == 1, "one process reports"
+
+
+def test_a_failing_rank_ends_the_job(data: Path, tmp_path: Path) -> None:
+    words = map(str, options(data, tmp_path / "run", data_dir_source=tmp_path / "no"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    start = time.monotonic()
+    result = subprocess.run(
+        [*launcher, "--nproc_per_node", "2", "SEAN_GTA5.py", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=200,
+    )  # fmt: skip
+    assert result.returncode != 0
+    assert "no/images" in result.stderr
+    assert time.monotonic() - start < 150
+
+
+def test_divergence_ends_with_names_and_keeps_the_files(data: Path, tmp_path: Path) -> None:
+    result = run(
+        "SEAN_GTA5.py",
+        *options(data, tmp_path, learning_rate=1e30, max_iters=8, print_interval=2),
+    )
+    assert result.returncode == 3
+    message = result.stderr[result.stderr.index("error: ") :]
+    assert "not finite at iteration 2" in message
+    assert re.search(r"images \d+\.png", message)
+    assert not (tmp_path / "GTA_TeacherNet.pth").exists()
+
+
+def test_bad_images_are_skipped_up_to_a_number(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "spoilt"
+    write_demo(folder, "gta5", count_source=4, count_target=2, size=(64, 32))
+    (folder / "GTA5/images/00002.png").write_bytes(b"")
+    refused = run("SEAN_GTA5.py", *options(folder, tmp_path / "a", max_iters=4))
+    assert refused.returncode == 2
+    assert "00002.png" in refused.stderr
+    skipped = run("SEAN_GTA5.py", *options(folder, tmp_path / "b", max_iters=4, skip_bad_images=1))
+    assert skipped.returncode == 0, skipped.stderr
+    assert "skipped: cannot read" in (tmp_path / "b/GTA2Cityscapes_log.txt").read_text()
+
+
+def test_accumulated_batches_average_the_gradient(data: Path, tmp_path: Path) -> None:
+    settings = {"noise": 0, "max_iters": 2, "source_only": ""}
+    words = [
+        w
+        for w in options(data, tmp_path / "one", batch_size=1, accumulate=2, **settings)
+        if w != ""
+    ]
+    result = run("SEAN_GTA5.py", *words)
+    assert result.returncode == 0, result.stderr
+    history = np.load(tmp_path / "one/GTA_loss.npz")["loss_hist"]
+    assert history.shape == (2, 4)
+    assert (history[:, 2] == 0).all()
+    np.testing.assert_array_equal(history[:, 0], history[:, 1])
