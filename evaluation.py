@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.image_files import DataError
+from dataset.image_files import DataError, read_image
 from dataset.labels import LEFT_OUT_OF_13, LabelSpace
 from dataset.loaders import (
     Batch,
@@ -158,7 +158,7 @@ class Evaluation:
         if self.config.save_panels:
             label = batch.labels[index].numpy()
             height, width = label.shape
-            image = Image.fromarray(batch.images[index].permute(1, 2, 0).numpy())
+            image = Image.fromarray(read_image(self.dataset.image_folder / batch.names[index]))
             picture = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
             heat = heat_map(attention, (width, height), "inferno")
             tiles = [

@@ -40,6 +40,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     data = _read_bytes(path)
     try:
         with Image.open(io.BytesIO(data)) as picture:
+            if picture.mode.startswith("I;16") and picture.format != "PNG":
+                grey = (np.asarray(picture) >> 8).astype(np.uint8)
+                return np.repeat(grey[..., None], 3, axis=2)
             if picture.format != "PNG":
                 return np.asarray(picture.convert("RGB"))
         return _decode_png(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -119,6 +119,9 @@ def make_loader(
         pin_memory=device == "cuda",
         persistent_workers=num_workers > 0,
         worker_init_fn=_leave_signals_to_main,
+        # Starting an epoch draws a number: not from the generator that the noise is drawn from, or
+        # a resumed run would see other noise.
+        generator=torch.Generator(),
     )
 
 

@@ -222,7 +222,7 @@ def read_list(path: Path) -> list[str]:
         DataError: the file is missing, not text, empty, or an entry leaves the data folder.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
         raise DataError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -87,13 +86,15 @@ def read_state_dict(path: str | Path) -> StateDict:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception:  # PyTorch's reader raises a dozen kinds, and advises to run the file's code
         raise WeightsError(
-            f"{path} is not a checkpoint, or is damaged ({reason})\n"
+            f"{path} is not a checkpoint: it is damaged, or holds something other than tensors "
+            "and plain values\n"
             "  --restore_from takes a state dict: tensors by name, saved with torch.save"
         ) from None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise WeightsError(
             f"{path} is not a state dict\n"
             "  to go on with a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
@@ -123,8 +124,6 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
         kind, names = "fcn8s_from_caffe", CAFFE_NAMES
     elif "features.28.weight" in state:
         kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
-        state, normalisation = _from_torchvision(state)
-        kind += f" ({normalisation})"
     else:
         raise _no_fit(source, state)
     trunk: StateDict = {}
@@ -138,6 +137,8 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
             trunk[f"features.{index}.{part}"] = state[f"{name}.{part}"]
     own = network.state_dict()
     _check_shapes(own, trunk, source)
+    if names is not CAFFE_NAMES:
+        kind += f" of {_convert_first_layer(trunk, state.get('classifier.0.weight'))} input"
     network.load_state_dict(trunk, strict=False)
     left_out = sorted({name.rsplit(".", 1)[0] for name in state} - set(names))
     fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - trunk.keys()})
@@ -204,29 +205,31 @@ def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
             )
 
 
-def _from_torchvision(state: StateDict) -> tuple[StateDict, str]:
-    """Convert the first layer from torchvision's input to ours.
+def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
+    """Convert the first layer from torchvision's input to ours, in place.
 
     With w and b for x = (rgb / 255 - mean) / std, and y = bgr - BGR_MEAN, the outputs are the same
     with w' = w / (255 std) and b' = b + sum(w (BGR_MEAN / 255 - mean) / std). Zero padding stands
     for another grey in y than in x, so outputs at the border differ by at most 0.02 |w|.
+
+    Args:
+        trunk: holds ``features.0``.
+        head: torchvision's first classifier weight; its Caffe-style file fills it with nan.
+
+    Returns:
+        Which input the file's first layer was made for.
     """
-    # The Caffe-style file has no classifier: torchvision fills it with nan.
-    head = state.get("classifier.0.weight")
     caffe_style = head is not None and bool(head.isnan().any())
     mean, std = (
         (CAFFE_STYLE_MEAN, CAFFE_STYLE_STD) if caffe_style else (IMAGENET_MEAN, IMAGENET_STD)
     )
-    weight, bias = state["features.0.weight"].double(), state["features.0.bias"].double()
+    weight, bias = trunk["features.0.weight"].double(), trunk["features.0.bias"].double()
     scale = torch.tensor(std, dtype=torch.float64).view(1, 3, 1, 1)
     shift = torch.tensor(BGR_MEAN[::-1], dtype=torch.float64) / 255 - torch.tensor(mean)
     offset = (weight / scale * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
-    converted = {
-        **state,
-        "features.0.weight": (weight / (255 * scale)).flip(1).float(),
-        "features.0.bias": (bias + offset).float(),
-    }
-    return converted, "Caffe-style normalisation" if caffe_style else "ImageNet normalisation"
+    trunk["features.0.weight"] = (weight / (255 * scale)).flip(1).float()
+    trunk["features.0.bias"] = (bias + offset).float()
+    return "Caffe-style" if caffe_style else "ImageNet-normalised"
 
 
 def _no_fit(source: str, state: StateDict) -> WeightsError:

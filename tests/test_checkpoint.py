@@ -40,6 +40,11 @@ def equal(first, second):
     return type(first) is type(second) and first == second
 
 
+def files(folder):
+    """Name -> content, links being followed nowhere."""
+    return {f.name: "link" if f.is_symlink() else f.read_bytes() for f in folder.iterdir()}
+
+
 # --- writing ----------------------------------------------------------------------------------
 
 
@@ -85,8 +90,7 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch, exists):
     with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")) as caught:
         save_tensors(path, content())
     assert os.strerror(errno.ENOSPC) in str(caught.value)
-    left = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert left == ({"last.pth": b"what was saved before"} if exists else {})
+    assert files(tmp_path) == ({"last.pth": b"what was saved before"} if exists else {})
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -97,9 +101,7 @@ def test_full_disk_while_writing_leaves_the_old_file(tmp_path, size):
     (tmp_path / ".last.pth.writing").symlink_to("/dev/full")
     with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
         save_tensors(path, torch.zeros(size))
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {
-        "last.pth": b"what was saved before"
-    }
+    assert files(tmp_path) == {"last.pth": b"what was saved before"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -114,9 +116,7 @@ def test_interruption_leaves_the_old_file(tmp_path, error):
 
     with pytest.raises(error):
         write_half()
-    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == {
-        "history.npz": b"what was saved before"
-    }
+    assert files(tmp_path) == {"history.npz": b"what was saved before"}
 
 
 def test_file_appears_only_when_complete(tmp_path):

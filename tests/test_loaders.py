@@ -176,3 +176,14 @@ def test_loader_gives_what_the_sampler_says(dataset):
     for indices, batch in zip(order, loader, strict=True):
         assert list(batch.names) == [dataset.names[index] for index in indices]
         assert torch.equal(batch.images, torch.stack([dataset[index].image for index in indices]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_starting_an_epoch_leaves_the_global_generator_alone(dataset, workers):
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    loader = make_loader(dataset, [[0], [1]], workers, "cpu")
+    torch.manual_seed(0)
+    for _ in range(2):
+        assert len(list(loader)) == 2
+    assert torch.equal(torch.rand(3), expected)

@@ -149,14 +149,20 @@ def test_equal_networks_agree():
     assert loss.places.item() == 32
 
 
-def test_losses_of_bfloat16_logits_are_float32():
-    logits = torch.randn(1, 19, 4, 4).bfloat16()
-    label, attention = torch.zeros(1, 4, 4, dtype=torch.int64), torch.ones(1, 1, 4, 4).bfloat16()
-    for loss in (
-        segmentation_loss(logits, label),
-        self_ensembling_loss(logits, logits, attention, 0.1),
-    ):
-        assert loss.total.dtype == loss.places.dtype == torch.float32
+def test_losses_of_bfloat16_logits_are_computed_in_float32():
+    student, teacher = torch.randn(2, 1, 19, 4, 4).bfloat16()
+    label, attention = torch.randint(0, 19, (1, 4, 4)), torch.rand(1, 1, 4, 4).bfloat16()
+    pairs = [
+        (segmentation_loss(student, label), segmentation_loss(student.float(), label)),
+        (
+            self_ensembling_loss(student, teacher, attention, 0.1),
+            self_ensembling_loss(student.float(), teacher.float(), attention.float(), 0.1),
+        ),
+    ]
+    for ours, expected in pairs:
+        assert ours.total.dtype == ours.places.dtype == torch.float32
+        assert ours.total.item() == pytest.approx(expected.total.item(), rel=1e-6)
+        assert ours.places.item() == expected.places.item()
 
 
 def test_shares_of_several_processes_add_up():

@@ -197,7 +197,7 @@ class TrainingConfig:
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]
     num_workers: int | None = _COMMON["num_workers"]
-    seed: int = option(0, "of weights, data order and noise", integer(0))
+    seed: int = option(0, "of weights, data order and noise", integer(0, 2**32 - 1))
     no_shuffle: bool = option(False, "take the images in list order")
     demo: bool = option(
         False, f"draw a small data set into {DEMO_FOLDER} and train on it for a few minutes"
@@ -251,15 +251,15 @@ class EvaluationConfig:
 
 Config = TypeVar("Config", TrainingConfig, EvaluationConfig)
 
-_DEMO_INPUT: Size = (192, 96)
+_DEMO_INPUT: Size = (144, 72)
 DEMO_TRAINING: dict[str, Any] = {
     "data_dir_target": f"{DEMO_FOLDER}/Cityscapes",
     "restore_from": "none",
     "input_size": _DEMO_INPUT,
     "input_size_target": (256, 128),
     "learning_rate": 1e-4,
-    "max_iters": 150,
-    "val_interval": 50,
+    "max_iters": 120,
+    "val_interval": 40,
 }
 DEMO_EVALUATION: dict[str, Any] = {
     "data_dir": f"{DEMO_FOLDER}/Cityscapes",
