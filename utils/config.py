@@ -258,8 +258,8 @@ DEMO_TRAINING: dict[str, Any] = {
     "input_size": _DEMO_INPUT,
     "input_size_target": (256, 128),
     "learning_rate": 1e-4,
-    "max_iters": 120,
-    "val_interval": 40,
+    "max_iters": 100,
+    "val_interval": 50,
 }
 DEMO_EVALUATION: dict[str, Any] = {
     "data_dir": f"{DEMO_FOLDER}/Cityscapes",
