@@ -229,6 +229,7 @@ TRAINING: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "unknown split": (lambda p: ["--target_split", "test"], "--target_split"),
     "unknown option": (lambda p: ["--learning_rat", "1"], "--learning_rat"),
     "snapshots in a file": (lambda p: ["--snapshot_dir", p.image / "x"], "--snapshot_dir"),
+    "snapshots where none may write": (lambda p: ["--snapshot_dir", "/proc/run"], "/proc/run"),
     "earlier run": (earlier_run, "--resume"),
     "damaged checkpoint": (lambda p: [*earlier_run(p), "--resume"], "last.pth"),
 }
@@ -246,6 +247,9 @@ EVALUATION: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "writes into the data": (
         lambda p: [*save_weights(p, network_state()), "--snapshot_dir", p.target / "maps"],
         "within the data folder",
+    ),
+    "maps where none may write": (
+        lambda p: [*save_weights(p, network_state()), "--snapshot_dir", "/proc/maps"], "/proc/maps"
     ),
     "truncated image": (
         lambda p: [*save_weights(p, network_state()), *spoil(lambda q: halve(q.target_image))(p)],

@@ -1,0 +1,37 @@
+"""Draw Figure/demo.png: scenes of the demo's two domains, with their labels.
+
+    python -m Figure.demo
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataset.demo import draw_scene
+from dataset.labels import CLASSES_19
+from utils.visualization import colour_map
+
+SIZE = (448, 224)
+SEEDS = {"render": (3, 5), "camera": (11, 4)}
+
+
+def main() -> None:
+    """Put source scenes over target scenes, labels beside each."""
+    rows = []
+    for domain, seeds in SEEDS.items():
+        tiles = []
+        for seed in seeds:
+            image, labels = draw_scene(np.random.default_rng(seed), SIZE, domain)
+            tiles += [image, colour_map(labels, CLASSES_19.colours)]
+        rows.append(np.concatenate(tiles, axis=1))
+    picture = Image.fromarray(np.concatenate(rows))
+    picture.convert("P", palette=Image.Palette.ADAPTIVE, dither=Image.Dither.NONE).save(
+        Path(__file__).with_suffix(".png"), optimize=True
+    )
+
+
+if __name__ == "__main__":
+    main()

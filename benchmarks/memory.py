@@ -1,0 +1,76 @@
+"""Does the memory of a long run grow?
+
+    python -m benchmarks.memory --iterations 2000
+
+Trains on tiny images in this process and reads its resident memory as it goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from dataset.demo import write_demo
+from SEAN_GTA5 import EXPERIMENT
+from utils.stopping import StopRequest
+from utils.trainer import Trainer
+
+SETTLED = 200
+"""Iterations after which growth counts."""
+
+
+class Watch(StopRequest):
+    """Never asks to stop; reads the memory each time it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.process = psutil.Process()
+        self.readings: list[int] = []
+
+    @property
+    def wanted(self) -> bool:
+        """Read the resident memory, in bytes."""
+        self.readings.append(self.process.memory_info().rss)
+        return False
+
+
+def main() -> None:
+    """Read the command line, train, print; exits with 1 where memory grew by 5 % or more."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--iterations", type=int, default=2000)
+    options = parser.parse_args()
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_demo(root, "gta5", count_source=8, count_target=3, size=(64, 32))
+        config = dataclasses.replace(
+            EXPERIMENT.defaults,
+            data_dir_source=str(root / "GTA5"),
+            data_dir_target=str(root / "Cityscapes"),
+            snapshot_dir=str(root / "run"),
+            restore_from="none",
+            input_size=(64, 32),
+            input_size_target=(64, 32),
+            learning_rate=1e-4,
+            max_iters=options.iterations,
+            num_epoch=options.iterations,
+            device="cpu",
+            num_workers=1,
+        )
+        Trainer(EXPERIMENT, config).run(watch)
+    # The mean of windows: single readings swing with what the allocator holds back.
+    early = watch.readings[SETTLED : SETTLED + 100]
+    late = watch.readings[-100:]
+    growth = sum(late) / len(late) / (sum(early) / len(early)) - 1
+    print(f"resident memory after {SETTLED} iterations: {sum(early) / len(early) / 2**20:.0f} MiB")
+    print(f"at the end: {sum(late) / len(late) / 2**20:.0f} MiB, growth {100 * growth:.2f} %")
+    sys.exit(growth >= 0.05)
+
+
+if __name__ == "__main__":
+    main()
