@@ -2,8 +2,9 @@
 
     python -m benchmarks.survival --kills 50
 
-Every process is ended by SIGKILL at a moment drawn evenly from the time that the whole run takes;
-up to five kills make one run, which is then resumed to its end.
+Every process is ended by SIGKILL at a moment drawn evenly from 60 % of the time that the whole run
+takes; up to ten processes in a row make one run, each going on where the last one was killed, so that
+kills fall on its start, its middle and its end; a last process brings it to its end.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from dataset.demo import write_demo
 
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
-KILLS_A_RUN = 5
+KILLS_A_RUN = 10
 
 
 def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
@@ -35,7 +36,7 @@ def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
 
 
 def run_killed(words: list[str], moments: list[float]) -> int:
-    """Start a run once for each moment and kill it then; start it a last time and let it end.
+    """Start a run once for each moment and kill it then, unless it ends before; let it end.
 
     Returns:
         How many kills hit a process that was still running.
@@ -45,10 +46,11 @@ def run_killed(words: list[str], moments: list[float]) -> int:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(moment)
+            break
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
             hits += 1
-        process.wait()
     subprocess.run(words, check=True, capture_output=True)
     return hits
 
@@ -69,7 +71,7 @@ def survive(kills: int, iterations: int, seed: int, folder: Path) -> tuple[int, 
     rng, hits, runs, equal = random.Random(seed), 0, 0, 0
     while hits < kills:
         snapshots = folder / f"run{runs}"
-        moments = [rng.uniform(0, duration) for _ in range(min(KILLS_A_RUN, kills - hits))]
+        moments = [rng.uniform(0, 0.6 * duration) for _ in range(min(KILLS_A_RUN, kills - hits))]
         hits += run_killed(command(folder / "data", snapshots, iterations), moments)
         runs += 1
         equal += [(snapshots / name).read_bytes() for name in RESULTS] == expected
@@ -82,7 +84,7 @@ def main() -> None:
     """Read the command line; exits with 1 if a run ended otherwise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--iterations", type=int, default=12)
+    parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
