@@ -83,6 +83,11 @@ class Evaluation:
 
     def _find_data(self, classes: int) -> SegmentationDataset:
         config = self.config
+        if config.ignore_label < classes:
+            raise DataError(
+                f"--ignore-label {config.ignore_label} is the train id of a class\n"
+                f"  give one from {classes} to 255"
+            )
         data = DATASETS[classes](
             config.data_dir,
             config.input_size,

@@ -1,6 +1,6 @@
 """Draw Figure/demo.png: scenes of the demo's two domains, with their labels.
 
-    python -m Figure.demo
+python -m Figure.demo
 """
 
 from __future__ import annotations

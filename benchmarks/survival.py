@@ -3,8 +3,8 @@
     python -m benchmarks.survival --kills 50
 
 Every process is ended by SIGKILL at a moment drawn evenly from 60 % of the time that the whole run
-takes; up to ten processes in a row make one run, each going on where the last one was killed, so that
-kills fall on its start, its middle and its end; a last process brings it to its end.
+takes; up to ten processes in a row make one run, each going on where the last one was killed, so
+that kills fall on its start, its middle and its end; a last process brings it to its end.
 """
 
 from __future__ import annotations

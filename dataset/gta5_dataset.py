@@ -1,10 +1,17 @@
 """GTA-5 (Richter et al., ECCV 2016): 24,966 rendered street scenes with Cityscapes label ids.
 
-data/GTA5/
-  images/00001.png ... 24966.png    1914x1052 or so
-  labels/00001.png ... 24966.png    palette PNGs, as published
+    data/GTA5/
+      images/00001.png ... 24966.png    1914x1052 or so
+      labels/00001.png ... 24966.png    palette PNGs, as published
+
+The official ``split.mat`` can be given as a list file: its training part is used.
 """
 
+from pathlib import Path
+
+import scipy.io
+
+from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
 from dataset.segmentation_dataset import Layout, SegmentationDataset
 
@@ -15,3 +22,16 @@ class GTA5Dataset(SegmentationDataset):
     layouts = (Layout(images="images", labels="labels"),)
     label_space = CLASSES_19
     label_ids = CITYSCAPES_IDS
+
+    def read_names(self, list_file: Path) -> list[str]:
+        """The images that a text file, or the training part of ``split.mat``, names."""
+        if list_file.suffix != ".mat":
+            return super().read_names(list_file)
+        try:
+            numbers = scipy.io.loadmat(list_file)["trainIds"].ravel().tolist()
+        except Exception:  # scipy's reader raises a dozen kinds
+            raise DataError(
+                f"{list_file} is not GTA-5's split.mat: no trainIds can be read from it\n"
+                "  fetch it from the data set's page, or give a text file with one image a line"
+            ) from None
+        return [f"{number:05d}.png" for number in numbers]

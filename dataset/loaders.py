@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader, Sampler
 from dataset.image_files import DataError
 from dataset.segmentation_dataset import Sample, SegmentationDataset, network_input
 
-__all__ = ["Batch", "DataError", "EpochSampler", "SegmentationDataset"]
-
 
 class Batch(NamedTuple):
     """Samples on their way to the network.
@@ -89,8 +87,8 @@ class EpochSampler(Sampler[list[int]]):
 
 
 def default_workers() -> int:
-    """Loader processes for this machine: half its cores, 8 at most, as there are two loaders."""
-    return min(8, max(1, available_cores() // 2))
+    """Loader processes for each of a process's loaders: half its share of the cores, 8 at most."""
+    return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def available_cores() -> int:
@@ -118,16 +116,16 @@ def make_loader(
         collate_fn=collate,
         pin_memory=device == "cuda",
         persistent_workers=num_workers > 0,
-        worker_init_fn=_leave_signals_to_main,
+        worker_init_fn=_leave_process_group,
         # Starting an epoch draws a number: not from the generator that the noise is drawn from, or
         # a resumed run would see other noise.
         generator=torch.Generator(),
     )
 
 
-def _leave_signals_to_main(_worker: int) -> None:
-    """A Ctrl-C reaches the workers too: let the main process decide what it means."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_process_group(_worker: int) -> None:
+    """Let a Ctrl-C, or a SIGTERM to the whole group, reach the main process alone."""
+    os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -182,7 +182,7 @@ class SegmentationDataset(Dataset[Sample]):
             if not names:
                 raise DataError(f"no images under {self.image_folder}\n{self._expected()}")
             return names
-        names = read_list(list_file)
+        names = self.read_names(list_file)
         for name in names:
             if name not in found:
                 raise DataError(
@@ -190,6 +190,14 @@ class SegmentationDataset(Dataset[Sample]):
                     "  correct the list; its entries are paths within that folder"
                 )
         return names
+
+    def read_names(self, list_file: Path) -> list[str]:
+        """The images that a list file names, as paths within the image folder.
+
+        Raises:
+            DataError: it cannot be read, or an entry leaves the folder.
+        """
+        return read_list(list_file)
 
     def _check_labels(self) -> None:
         found = _files_below(self.label_folder)

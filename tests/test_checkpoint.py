@@ -217,13 +217,16 @@ def draw():
     }
 
 
+CPU = torch.device("cpu")
+
+
 def test_random_state_round_trip(tmp_path):
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
     draw()
     path = tmp_path / "last.pth"
-    save_tensors(path, random_state())
+    save_tensors(path, random_state(CPU))
     expected = [draw(), draw()]
     random.seed(1)
     np.random.seed(1)
@@ -231,13 +234,13 @@ def test_random_state_round_trip(tmp_path):
     others = draw()
     for name, values in others.items():
         assert values != expected[0][name]
-    restore_random_state(load_tensors(path))
+    restore_random_state(load_tensors(path), CPU)
     assert [draw(), draw()] == expected
 
 
 def test_asking_for_the_random_state_draws_nothing():
-    state = random_state()
+    state = random_state(CPU)
     expected = draw()
-    restore_random_state(state)
-    random_state()
+    restore_random_state(state, CPU)
+    random_state(CPU)
     assert draw() == expected

@@ -62,13 +62,15 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(
 def test_sigterm_saves_and_resume_ends_equal(data: Path, unbroken: Path, tmp_path: Path) -> None:
     words = command(data, tmp_path / "run", ITERATIONS)
     words[words.index("--checkpoint_interval") + 1] = "500"
-    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     log = tmp_path / "run/GTA2Cityscapes_log.txt"
     while time.monotonic() < deadline and not (log.exists() and "weights:" in log.read_text()):
         time.sleep(0.02)
     time.sleep(0.3)
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)  # as torchrun, timeout and batch systems do
     process.communicate(timeout=120)
     assert process.returncode == 143
     assert "SIGTERM: saved at iteration" in log.read_text()
@@ -109,8 +111,11 @@ def test_changed_options_are_refused_by_name(data: Path, unbroken: Path, tmp_pat
     assert refused.returncode == 2
     assert "--noise 0.1 -> 0.5" in refused.stderr
     assert "--resume_anyway" in refused.stderr
-    accepted = subprocess.run([*words, "--resume_anyway"], cwd=ROOT, capture_output=True)
-    assert accepted.returncode == 0
+    anyway = [*words, "--resume_anyway", "--learning_rate", "3e-4", "--max_iters", ITERATIONS + 1]
+    accepted = subprocess.run(list(map(str, anyway)), cwd=ROOT, capture_output=True, text=True)
+    assert accepted.returncode == 0, accepted.stderr
+    optimizer = torch.load(folder / "last.pth")["optimizer"]
+    assert optimizer["param_groups"][0]["lr"] == 3e-4
 
 
 def options(data: Path, snapshots: Path, **changes: object) -> list[object]:

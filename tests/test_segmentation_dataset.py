@@ -1,15 +1,18 @@
 """The data sets: finding files, reading, resizing, mapping labels, and the network's input."""
 
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from PIL import Image
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
@@ -337,3 +340,14 @@ def test_unreadable_file_is_reported_and_another_stands_in(tmp_path, folder):
     assert torch.equal(sample.image, other.image)
     assert torch.equal(sample.label, other.label)
     assert not other.problem
+
+
+def test_gta5_split_mat_names_its_training_part(tmp_path: Path) -> None:
+    write_demo(tmp_path, "gta5", count_source=4, count_target=1, size=(64, 32))
+    split = tmp_path / "split.mat"
+    scipy.io.savemat(split, {"trainIds": np.array([[2], [4]]), "valIds": np.array([[1]])})
+    dataset = GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
+    assert dataset.names == ["00002.png", "00004.png"]
+    split.write_bytes(b"not a mat file")
+    with pytest.raises(DataError, match=r"split\.mat"):
+        GTA5Dataset(tmp_path / "GTA5", (64, 32), split)

@@ -86,22 +86,26 @@ def make_folder(path: Path) -> None:
         raise CheckpointError(f"cannot write into {path}\n  choose another --snapshot_dir")
 
 
-def random_state() -> dict[str, Any]:
-    """The state of every random generator, as tensors and plain values."""
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of every random generator this process uses, as tensors and plain values."""
     numpy_state = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
         "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy_state],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "device": None if device.type == "cpu" else _module(device).get_rng_state(),
     }
 
 
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Put every random generator where `random_state` saw it."""
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Put every random generator where `random_state` saw it, on the same kind of device."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, np.array(keys, np.uint32), *rest))
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["device"] is not None and device.type != "cpu":
+        _module(device).set_rng_state(state["device"])
+
+
+def _module(device: torch.device) -> Any:
+    return torch.cuda if device.type == "cuda" else torch.mps

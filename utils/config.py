@@ -104,7 +104,9 @@ class TrainingConfig:
     )
     data_dir_target: str = option("data/Cityscapes", "folder of the target data")
     data_list_target: str | None = option(
-        None, "the same for the target images to adapt on, within the folder of --target_split"
+        None,
+        "the same for the target images to adapt on; with --target_split val it is also what is "
+        "scored, as in the original",
     )
     target_split: str = option(
         "val",
@@ -122,7 +124,7 @@ class TrainingConfig:
         False, "go on with the run in --snapshot_dir where it stopped", training=False
     )
     resume_anyway: bool = option(
-        False, "resume although options changed that change the training", training=False
+        False, "--resume, although options changed that change the training", training=False
     )
     num_classes: int = option(19, "classes to tell apart", integer(2))
     ignore_label: int = _COMMON["ignore_label"]
@@ -187,10 +189,12 @@ class TrainingConfig:
         training=False,
     )  # fmt: skip
     skip_bad_images: int = option(
-        0, "let another image stand in for up to this many that cannot be read", integer(0)
+        0,
+        "let another image stand in for up to this many that cannot be read, in each process",
+        integer(0),
     )
     deterministic: bool = option(
-        False, "bit-equal runs on a GPU too, more slowly; the CPU's always are"
+        False, "ask for bit-equal runs on a GPU too, more slowly; the CPU's always are"
     )
     compile: bool = option(False, "compile the networks with torch.compile")
     print_interval: int = option(10, "iterations between log lines", integer(1), training=False)

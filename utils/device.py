@@ -31,6 +31,7 @@ def choose_device(name: str) -> torch.device:
     if not available[name]:
         raise DeviceError(f"no {name} device on this machine\n  use --device cpu, or auto")
     if name == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
@@ -39,7 +40,7 @@ def choose_device(name: str) -> torch.device:
 def make_deterministic() -> None:
     """Choose algorithms that give the same bits every time, on CUDA too."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
 
 

@@ -96,8 +96,9 @@ class TrainingData:
         self.iterations = batches // config.accumulate
         if self.iterations == 0:
             raise DataError(
-                f"{len(source)} source images in {config.data_dir_source} are too few for one "
-                f"iteration of {size * world * config.accumulate}\n  give a smaller --batch_size"
+                f"{len(source)} images in {config.data_dir_source}, or {config.target_entries} "
+                f"--target_entries, are too few for one iteration of "
+                f"{size * world * config.accumulate}\n  give a smaller --batch_size"
             )
         workers = default_workers() if config.num_workers is None else config.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)

@@ -38,8 +38,9 @@ def segmentation_loss(logits: Tensor, labels: Tensor, ignore_label: int = 255) -
     Returns:
         The summed cross-entropy in nats, and the number of pixels.
     """
-    total = F.cross_entropy(logits.float(), labels, ignore_index=ignore_label, reduction="sum")
-    return MaskedLoss(total, (labels != ignore_label).sum().float())
+    # Not reduction="sum": CUDA has no deterministic kernel for it.
+    pixels = F.cross_entropy(logits.float(), labels, ignore_index=ignore_label, reduction="none")
+    return MaskedLoss(pixels.sum(), (labels != ignore_label).sum().float())
 
 
 def self_ensembling_loss(

@@ -42,8 +42,11 @@ class Reporter:
         """Append a line to the log file and show it above the progress bar."""
         if not self.show:
             return
-        with open(self.log_file, "a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        try:
+            with open(self.log_file, "a", encoding="utf-8") as file:
+                file.write(text + "\n")
+        except OSError as error:
+            fail(f"cannot write {self.log_file}: {error.strerror}\n  free space, then --resume")
         if console:
             self.bar.write(text)
 

@@ -36,6 +36,7 @@ class Snapshots:
         self.final = folder / f"{prefix}_TeacherNet.pth"
         self.history = folder / f"{prefix}_loss.npz"
         self.last = folder / "last.pth"
+        self.complete = folder / "last.complete.pth"  # whole, and about to become last.pth
         self.previous = folder / "last.previous.pth"
         make_folder(folder)
 
@@ -58,10 +59,10 @@ class Snapshots:
             What was saved, or None where no checkpoint was written yet; and a warning, if any.
 
         Raises:
-            CheckpointError: neither checkpoint can be read.
+            CheckpointError: no checkpoint can be read, or there is none and the run is finished.
         """
         warnings: list[str] = []
-        for path in (self.last, self.previous):
+        for path in (self.complete, self.last, self.previous):
             if not path.exists():
                 continue
             try:
@@ -73,6 +74,11 @@ class Snapshots:
                 f"{self.last} and {self.previous.name} are damaged or missing: {warnings[0]}\n"
                 "  start anew in another --snapshot_dir, from a file named after its score"
             )
+        if self.final.exists():
+            raise CheckpointError(
+                f"{self.folder} holds a finished run, but no last.pth to go on from\n"
+                "  choose another --snapshot_dir"
+            )
         return None, f"no last.pth in {self.folder} yet: starting from the beginning"
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -81,11 +87,10 @@ class Snapshots:
         Raises:
             CheckpointError: it cannot be written; the one before it is intact.
         """
-        complete = self.last.with_name("last.complete.pth")
-        save_tensors(complete, state)
+        save_tensors(self.complete, state)
         if self.last.exists():
             os.replace(self.last, self.previous)
-        os.replace(complete, self.last)
+        os.replace(self.complete, self.last)
 
     def save_history(self, history: Tensor) -> None:
         """Save the losses: (N, 4), total, segmentation, weighted self-ensembling, source mIoU."""

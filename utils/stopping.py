@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from types import FrameType
+
+ONE_REQUEST_S = 2.0
+"""Seconds within which several signals are one request."""
 
 
 class StopRequest:
     """Remembers that a run shall stop; the loop asks after each iteration.
 
-    SIGINT and SIGTERM ask once; the second signal stops the process at once.
+    SIGINT and SIGTERM ask once; another signal stops the process at once, unless it follows within
+    seconds: a launcher and a batch system may both pass on one request.
 
     Args:
         max_hours: ask to stop after this time; None for never.
@@ -19,12 +24,16 @@ class StopRequest:
     def __init__(self, max_hours: float | None) -> None:
         self.deadline = None if max_hours is None else time.monotonic() + 3600 * max_hours
         self.signal: int | None = None
+        self.asked = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(number, signal.SIG_DFL)
+        if self.signal is None:
+            self.signal, self.asked = number, time.monotonic()
+        elif time.monotonic() - self.asked > ONE_REQUEST_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     @property
     def wanted(self) -> bool:

@@ -60,8 +60,9 @@ class Trainer:
         if config.deterministic:
             make_deterministic()
         self.snapshots = Snapshots(Path(config.snapshot_dir), experiment.prefix)
-        saved, warning = self.snapshots.load_last() if config.resume else (None, "")
-        if not config.resume and self.processes.is_main:
+        resumes = config.resume or config.resume_anyway
+        saved, warning = self.snapshots.load_last() if resumes else (None, "")
+        if not resumes and self.processes.is_main:
             self.snapshots.claim()
         self.data = TrainingData(experiment, config, self.device, self.processes)
         torch.manual_seed(config.seed)
@@ -81,6 +82,7 @@ class Trainer:
         self.epoch, self.batch, self.iteration = 0, 0, 0
         self.best_miou, self.miou = -1.0, -1.0
         self.history = torch.zeros(0, 4)
+        self.reported: set[str] = set()
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []
         if saved:
             self._restore(saved)
@@ -136,8 +138,6 @@ class Trainer:
         """Save the final teacher and say where it is."""
         if self.processes.is_main:
             self.snapshots.save_final(self._teacher_state())
-        for problem in self.data.problems.found:
-            self.reporter.line(f"skipped: {problem}")
         self.reporter.line(f"final teacher: mIoU {self.miou:.4f}, {self.snapshots.final}")
 
     def _iterate(self, batches: list[Domains]) -> None:
@@ -179,6 +179,7 @@ class Trainer:
         self.reporter.progress(self.epoch, self.batch, self.data.iterations, rows.mean(0).tolist())
 
     def _score(self) -> None:
+        self._read_results()  # a teacher of numbers that are not finite is not scored
         precision = autocast(self.device, self.config.precision)
         counts = evaluate(
             self.running_teacher, self.data.to_score(), self.config.num_classes, precision
@@ -199,9 +200,17 @@ class Trainer:
 
     def _save(self) -> None:
         self._read_results()
-        randoms = self.processes.gather(random_state())
-        if not self.processes.is_main:
-            return
+        randoms = self.processes.gather(random_state(self.device))
+        problems = self.processes.gather(self.data.problems.found)
+        for problem in sorted({text for found in problems for text in found} - self.reported):
+            self.reporter.line(f"skipped: {problem}")
+            self.reported.add(problem)
+        if self.processes.is_main:
+            self._write(randoms, problems)
+        # A process that left now would have its launcher stop the one that writes.
+        self.processes.wait()
+
+    def _write(self, randoms: list[dict[str, Any]], problems: list[list[str]]) -> None:
         self.snapshots.save_history(self.history)
         self.snapshots.save_last(
             {
@@ -214,7 +223,7 @@ class Trainer:
                 "miou": self.miou,
                 "best_miou": self.best_miou,
                 "history": self.history,
-                "problems": self.data.problems.found,
+                "problems": problems,
                 "random": randoms,
                 "options": plain_options(self.config) | {"processes": self.processes.world_size},
             }
@@ -229,14 +238,24 @@ class Trainer:
                 f"{self.snapshots.last} was trained with other options: {', '.join(changed)}\n"
                 "  give the same options, or --resume_anyway to go on with the new ones"
             )
-        self.network.load_state_dict(saved["student"])
-        self.teacher.load_state_dict(saved["teacher"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        settings = [dict(group, params=None) for group in self.optimizer.param_groups]
+        try:
+            self.network.load_state_dict(saved["student"])
+            self.teacher.load_state_dict(saved["teacher"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError):
+            raise CheckpointError(
+                f"{self.snapshots.last} trained other tensors than these options do\n"
+                f"  changed: {', '.join(changed)}; give the same options"
+            ) from None
+        for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update((name, setting[name]) for name in setting if name != "params")
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.iteration, self.history = saved["iteration"], saved["history"]
         self.miou, self.best_miou = saved["miou"], saved["best_miou"]
-        self.data.problems.found = saved["problems"]
-        restore_random_state(saved["random"][self.processes.rank % len(saved["random"])])
+        if self.processes.rank < len(saved["random"]):
+            self.data.problems.found = saved["problems"][self.processes.rank]
+            restore_random_state(saved["random"][self.processes.rank], self.device)
 
     def _heading(self, weights: str, warning: str) -> list[str]:
         config = self.config
@@ -266,14 +285,15 @@ def main(experiment: Experiment, description: str) -> None:
     try:
         if config.demo:
             write_demo(Path(DEMO_FOLDER), experiment.demo_source)
-            if config.snapshot_dir == demo_run and not config.resume:
+            if config.snapshot_dir == demo_run and not (config.resume or config.resume_anyway):
                 shutil.rmtree(demo_run, ignore_errors=True)  # an earlier demo's
         trainer = Trainer(experiment, config)
-        if trainer.run(stop):
+        ends = trainer.run(stop)
+        if ends:
             trainer.finish()
-            trainer.processes.close()
+        trainer.processes.close()
     except (DataError, WeightsError, CheckpointError, DeviceError) as error:
         fail(error)
     except DivergenceError as error:
         fail(error, status=3)
-    sys.exit(stop.status)
+    sys.exit(0 if ends else stop.status)
