@@ -34,10 +34,11 @@ from dataset.segmentation_dataset import Sample, SegmentationDataset
 from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
 from model.SEAN import SEANet
 from utils.checkpoint import CheckpointError, make_folder, whole_file
-from utils.config import DEMO_EVALUATION, DEMO_RUNS, EvaluationConfig, parse_options
+from utils.config import DEMO_EVALUATION, DEMO_RUNS, EvaluationConfig
 from utils.device import DeviceError, autocast, choose_device
 from utils.evaluate import class_map, evaluate, scoring
 from utils.metrics import class_iou, confusion_matrix, mean_iou
+from utils.options import parse_options
 from utils.reporting import fail
 from utils.visualization import Picture, colour_map, error_map, heat_map, overlay, panel
 

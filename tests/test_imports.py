@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("dataset", "model", "utils")
 SCRIPTS = ("SEAN_GTA5", "SEAN_Synthia")
-NOTHING = ("losses", "metrics", "checkpoint", "reporting", "visualization", "device", "config")
+NOTHING = ("losses", "metrics", "checkpoint", "reporting", "visualization", "device", "options")
 
 # Pattern of the importing module -> patterns of what it may import of the project; first one wins.
 ALLOWED = {
     **{f"utils.{name}": () for name in NOTHING},
+    "utils.config": ("utils.options",),
     "utils.evaluate": ("utils.metrics",),
     **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
     "dataset*": ("dataset.*",),

@@ -1,25 +1,48 @@
+"""README.md lists every option as the dataclasses declare it.
+
+After a change to the options, `python -m tests.test_readme` writes the tables anew.
+"""
+
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 from typing import Any
 
-import pytest
+from SEAN_GTA5 import EXPERIMENT as GTA5
+from SEAN_Synthia import EXPERIMENT as SYNTHIA
+from utils.config import EvaluationConfig
 
-from utils.config import EvaluationConfig, TrainingConfig
-
-README = (Path(__file__).parents[1] / "README.md").read_text()
-
-
-@pytest.mark.parametrize("config", [TrainingConfig(), EvaluationConfig()])
-def test_every_option_is_listed_with_its_help(config: Any) -> None:
-    for field in dataclasses.fields(config):
-        row = next(row for row in README.splitlines() if row.startswith(f"| `--{field.name}`"))
-        assert field.metadata["help"].replace("|", "/") in README, row
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- options -->\n", "<!-- /options -->"
 
 
-def test_no_option_is_listed_that_does_not_exist() -> None:
-    known = {field.name for kind in (TrainingConfig, EvaluationConfig)
-             for field in dataclasses.fields(kind)}  # fmt: skip
-    assert set(re.findall(r"^\| `--(\w+)`", README, re.M)) <= known
+def shown(value: Any) -> str:
+    if value is None or value is False:
+        return ""
+    return f"`{','.join(map(str, value)) if isinstance(value, tuple) else value}`"
+
+
+def table(title: str, *defaults: Any) -> str:
+    lines = [f"**{title}**", "", "| option | default | |", "|---|---|---|"]
+    for field in dataclasses.fields(defaults[0]):
+        values = dict.fromkeys(shown(getattr(config, field.name)) for config in defaults)
+        help = field.metadata["help"].replace("|", "/")
+        lines.append(f"| `--{field.name}` | {' / '.join(values)} | {help} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_tables(readme: str) -> str:
+    before, rest = readme.split(BEGIN)
+    training = table("`SEAN_GTA5.py` / `SEAN_Synthia.py`", GTA5.defaults, SYNTHIA.defaults)
+    evaluation = table("`evaluation.py`", EvaluationConfig())
+    return f"{before}{BEGIN}{training}\n{evaluation}{END}{rest.split(END)[1]}"
+
+
+def test_the_tables_are_the_options() -> None:
+    readme = README.read_text(encoding="utf-8")
+    assert with_tables(readme) == readme
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")

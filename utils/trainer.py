@@ -17,19 +17,12 @@ from model.pretrained import WeightsError, initialise
 from model.SEAN import SEANet
 from model.teacher import make_teacher
 from utils.checkpoint import CheckpointError, random_state, restore_random_state
-from utils.config import (
-    DEMO_FOLDER,
-    DEMO_RUNS,
-    DEMO_TRAINING,
-    TrainingConfig,
-    changed_options,
-    parse_options,
-    plain_options,
-)
+from utils.config import DEMO_FOLDER, DEMO_RUNS, DEMO_TRAINING, TrainingConfig
 from utils.device import DeviceError, autocast, choose_device, make_deterministic
 from utils.evaluate import evaluate
 from utils.experiment import Domains, Experiment, TrainingData
 from utils.metrics import class_iou, mean_iou
+from utils.options import changed_options, parse_options, plain_options
 from utils.processes import Processes
 from utils.reporting import Reporter, environment, fail
 from utils.snapshots import Snapshots
