@@ -200,3 +200,18 @@ def test_accumulated_batches_average_the_gradient(data: Path, tmp_path: Path) ->
     assert history.shape == (2, 4)
     assert (history[:, 2] == 0).all()
     np.testing.assert_array_equal(history[:, 0], history[:, 1])
+
+
+def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(
+    data: Path, tmp_path: Path
+) -> None:
+    words = [*command(data, tmp_path / "run", 1), "--oracle", "--score", "both"]
+    words[words.index("--data_dir_source") + 1] = str(tmp_path / "not there")
+    subprocess.run(words, check=True, cwd=ROOT, capture_output=True)
+    log = next((tmp_path / "run").glob("*_log.txt")).read_text()
+    assert f"trains on the val images of {data / 'Cityscapes'} and their labels" in log
+    scored = re.findall(r"iteration 1 (\w+) target_miou (\S+)", log)
+    assert [name for name, _ in scored] == ["student", "teacher"]
+    assert scored[0][1] != scored[1][1]
+    history = np.load(tmp_path / "run/GTA_loss.npz")["loss_hist"]
+    assert history[0, 0] == history[0, 1] > 0 == history[0, 2]

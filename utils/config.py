@@ -111,6 +111,11 @@ class TrainingConfig:
     source_only: bool = option(
         False, "baseline: train on the source alone, without attention and self-ensembling"
     )
+    oracle: bool = option(
+        False,
+        "upper bound: train on the labels of the target images themselves, as --source_only does "
+        "on the source's",
+    )
     no_attention: bool = option(
         False, "ablation: neither weight features nor choose cells by attention"
     )
@@ -118,7 +123,12 @@ class TrainingConfig:
     classifier_branches: int = option(
         2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1, 4)
     )
-    val_interval: int = option(500, "iterations between scorings of the teacher", integer(1))
+    val_interval: int = option(500, "iterations between scorings", integer(1))
+    score: str = option(
+        "teacher",
+        "which network is scored, and saved when it beats all before; of both, the teacher counts",
+        choices=("student", "teacher", "both"),
+    )
     checkpoint_interval: int = option(
         500, "iterations between writes of last.pth, which each scoring writes too", integer(1),
         training=False,
@@ -149,12 +159,12 @@ class TrainingConfig:
     @property
     def adapts(self) -> bool:
         """Whether the target takes part."""
-        return not (self.source_only or self.no_self_ensembling)
+        return not (self.source_only or self.oracle or self.no_self_ensembling)
 
     @property
     def uses_attention(self) -> bool:
         """Whether features are weighted, and cells chosen, by attention."""
-        return not (self.source_only or self.no_attention)
+        return not (self.source_only or self.oracle or self.no_attention)
 
 
 @dataclass(frozen=True)

@@ -164,12 +164,21 @@ def _open_data(
             f"--ignore_label {config.ignore_label} is the train id of a class\n"
             f"  give one from {classes} to 255"
         )
-    source = experiment.source(
-        config.data_dir_source,
-        config.input_size,
-        config.data_list_source,
-        ignore_label=config.ignore_label,
-    )
+    if config.oracle:
+        source = experiment.target(
+            config.data_dir_target,
+            config.input_size,
+            config.data_list_target,
+            split=config.target_split,
+            ignore_label=config.ignore_label,
+        )
+    else:
+        source = experiment.source(
+            config.data_dir_source,
+            config.input_size,
+            config.data_list_source,
+            ignore_label=config.ignore_label,
+        )
     target = experiment.target(
         config.data_dir_target,
         config.input_size,

@@ -72,18 +72,18 @@ class Reporter:
             f"source mIoU {miou:.3f}, kept {kept:.0%}"
         )
 
-    def score(self, iteration: int, miou: float, best: float, classes: dict[str, float]) -> None:
-        """Report a scoring of the teacher.
+    def score(self, iteration: int, name: str, miou: float, classes: dict[str, float]) -> None:
+        """Report a scoring.
 
         Args:
             iteration: counted from 1.
+            name: of the network: student, teacher.
             miou: mean IoU on the target, 0..1.
-            best: the highest so far, this one included.
             classes: IoU of each class, 0..1, nan where it is absent.
         """
-        self.line(f"iteration {iteration} target_miou {miou:.4f} best {best:.4f}")
+        self.line(f"iteration {iteration} {name} target_miou {miou:.4f}")
         scores = " ".join(f"{name} {100 * value:.1f}" for name, value in classes.items())
-        self.line(f"iteration {iteration} IoU in %: {scores}", console=False)
+        self.line(f"iteration {iteration} {name} IoU in %: {scores}", console=False)
 
 
 def environment(device: torch.device) -> str:

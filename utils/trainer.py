@@ -130,8 +130,11 @@ class Trainer:
     def finish(self) -> None:
         """Save the final teacher and say where it is."""
         if self.processes.is_main:
-            self.snapshots.save_final(self._teacher_state())
-        self.reporter.line(f"final teacher: mIoU {self.miou:.4f}, {self.snapshots.final}")
+            self.snapshots.save_final(_released(self.teacher))
+        self.reporter.line(
+            f"last mIoU {self.miou:.4f}, best {self.best_miou:.4f}; "
+            f"final teacher: {self.snapshots.final}"
+        )
 
     def _iterate(self, batches: list[Domains]) -> None:
         result = train_step(
@@ -172,24 +175,23 @@ class Trainer:
         self.reporter.progress(self.epoch, self.batch, self.data.iterations, rows.mean(0).tolist())
 
     def _score(self) -> None:
-        self._read_results()  # a teacher of numbers that are not finite is not scored
-        precision = autocast(self.device, self.config.precision)
-        counts = evaluate(
-            self.running_teacher, self.data.to_score(), self.config.num_classes, precision
-        )
-        confusion = self.processes.sum(counts.to(self.device)).cpu()
-        self.miou = mean_iou(confusion).item()
-        self.reporter.score(
-            self.iteration, self.miou, max(self.best_miou, self.miou),
-            dict(zip(self.names, class_iou(confusion).tolist(), strict=True)),
-        )  # fmt: skip
+        """Score what --score names; of both, the teacher comes last and is what counts."""
+        self._read_results()  # a network of numbers that are not finite is not scored
+        networks = {"student": self.network, "teacher": self.running_teacher}
+        for name in networks if self.config.score == "both" else [self.config.score]:
+            precision = autocast(self.device, self.config.precision)
+            counts = evaluate(
+                networks[name], self.data.to_score(), self.config.num_classes, precision
+            )
+            confusion = self.processes.sum(counts.to(self.device)).cpu()
+            self.miou = mean_iou(confusion).item()
+            classes = dict(zip(self.names, class_iou(confusion).tolist(), strict=True))
+            self.reporter.score(self.iteration, name, self.miou, classes)
         if self.miou > self.best_miou:
             self.best_miou = self.miou
+            best = self.network if self.config.score == "student" else self.teacher
             if self.processes.is_main:
-                self.snapshots.save_best(self._teacher_state(), self.epoch, self.batch, self.miou)
-
-    def _teacher_state(self) -> dict[str, Tensor]:
-        return {name: value.cpu().contiguous() for name, value in self.teacher.state_dict().items()}
+                self.snapshots.save_best(_released(best), self.epoch, self.batch, self.miou)
 
     def _save(self) -> None:
         self._read_results()
@@ -250,18 +252,32 @@ class Trainer:
             self.data.problems.found = saved["problems"][self.processes.rank]
             restore_random_state(saved["random"][self.processes.rank], self.device)
 
+    def _protocol(self) -> str:
+        config = self.config
+        target = f"the {config.target_split} images of {config.data_dir_target}"
+        learns = f"adapts to {target} without their labels"
+        if config.oracle:
+            learns = f"trains on {target} and their labels"
+        elif not config.adapts:
+            learns = f"trains on {config.data_dir_source} alone"
+        return f"protocol: {learns}; the best of the scorings on val is chosen, and reported"
+
     def _heading(self, weights: str, warning: str) -> list[str]:
         config = self.config
         options = " ".join(f"--{name} {value}" for name, value in plain_options(config).items())
         return [
             f"== {environment(self.device)}, {self.processes.world_size} process(es)",
             f"options: {options}",
-            f"protocol: adapts to the {config.target_split} images of {config.data_dir_target} "
-            "without their labels; the best teacher is chosen, and scored, on val",
+            self._protocol(),
             f"data: {self.data.summary}",
             f"weights: {weights}" + (f" at iteration {self.iteration}" if self.iteration else ""),
             *([f"warning: {warning}"] if warning else []),
         ]
+
+
+def _released(network: SEANet) -> dict[str, Tensor]:
+    """The bare state dict that is published: what the original's evaluation can load."""
+    return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
 
 
 def main(experiment: Experiment, description: str) -> None:

@@ -1,0 +1,105 @@
+"""Train SEAN, its ablations and its bounds over several seeds, and print mean and spread.
+
+    python -m benchmarks.ablation --data_dir_source data/GTA5 --data_dir_target data/Cityscapes \
+        --variants source_only sean no_attention oracle --seeds 0 1 2 -- --max_iters 1000
+
+What follows ``--`` goes to the training script. Each run has a folder of its own; a run that was
+finished before is not repeated, one that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "source_only": ("--source_only",),
+    "no_self_ensembling": ("--no_self_ensembling",),
+    "no_attention": ("--no_attention",),
+    "sean": (),
+    "four_branches": ("--classifier_branches", "4"),
+    "oracle": ("--oracle",),
+}
+
+
+class Scores(NamedTuple):
+    """Target mIoU of a run's networks, in percent.
+
+    Attributes:
+        final: the teacher at the end.
+        best: the best teacher of all scorings, chosen on the images it is reported on.
+        student: the student at the end.
+    """
+
+    final: float
+    best: float
+    student: float
+
+
+def train(variant: str, seed: int, options: argparse.Namespace) -> Scores:
+    """Train one network, unless its folder holds it already.
+
+    Raises:
+        SystemExit: the training ends with another status than 0; it has said why.
+    """
+    folder = Path(options.folder) / f"{variant}_seed{seed}"
+    if not list(folder.glob("*_TeacherNet.pth")):
+        command = [
+            *(sys.executable, options.script, "--resume", "--snapshot_dir", str(folder)),
+            *("--data_dir_source", options.data_dir_source, "--seed", str(seed)),
+            *("--data_dir_target", options.data_dir_target, "--score", "both"),
+            *(*VARIANTS[variant], *options.training),
+        ]
+        status = subprocess.run(command).returncode
+        if status:
+            sys.exit(status)
+    return read_scores(next(folder.glob("*_log.txt")).read_text(encoding="utf-8"))
+
+
+def read_scores(log: str) -> Scores:
+    """Read the scores from a run's log."""
+    teacher = [100 * float(x) for x in re.findall(r" teacher target_miou (\S+)", log)]
+    student = [100 * float(x) for x in re.findall(r" student target_miou (\S+)", log)]
+    return Scores(teacher[-1], max(teacher), student[-1])
+
+
+def table(results: dict[str, list[Scores]]) -> str:
+    """Mean and standard deviation over the seeds, as a Markdown table."""
+    lines = ["| | final teacher | best teacher | final student | runs |", "|---|---|---|---|---|"]
+    for variant, scores in results.items():
+        columns = [
+            f"{statistics.mean(column):.1f}"
+            + (f" ± {statistics.stdev(column):.1f}" if len(column) > 1 else "")
+            for column in zip(*scores, strict=True)
+        ]
+        lines.append(f"| {variant} | {' | '.join(columns)} | {len(scores)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the command line, train what is missing, print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--script", default="SEAN_GTA5.py", help="SEAN_GTA5.py or SEAN_Synthia.py")
+    parser.add_argument("--data_dir_source", required=True)
+    parser.add_argument("--data_dir_target", required=True)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--folder", default="Snap/ablation", help="a folder for each run is in it")
+    parser.add_argument("training", nargs="*", help="after --: options of the training script")
+    options = parser.parse_args()
+    results: dict[str, list[Scores]] = {}
+    for seed in options.seeds:
+        for variant in options.variants:
+            results.setdefault(variant, []).append(train(variant, seed, options))
+            print(f"\ntarget mIoU in %, mean ± standard deviation\n{table(results)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
