@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from dataset.cache import Cache
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.image_files import DataError, read_image
@@ -89,13 +90,17 @@ class Evaluation:
                 f"--ignore-label {config.ignore_label} is the train id of a class\n"
                 f"  give one from {classes} to 255"
             )
+        cache = Cache(config.cache_dir) if config.cache_dir else None
         data = DATASETS[classes](
             config.data_dir,
             config.input_size,
             config.data_list,
             labels="own size",
             ignore_label=config.ignore_label,
+            cache=cache,
         )
+        if cache:
+            print(cache.reserve(data.cache_entries(cache)))
         files = {PurePosixPath(name).stem for name in data.names}
         if len(files) < len(data):
             raise DataError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, NamedTuple
@@ -20,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dataset.cache import Cache
 from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelSpace, lookup_table
 
@@ -81,6 +82,7 @@ class SegmentationDataset(Dataset[Sample]):
         split: which part of the data set, where its folders have parts.
         labels: whether label maps are read, and at which size.
         ignore_label: train id of pixels that belong to no class.
+        cache: keeps what was read and resized.
 
     Raises:
         DataError: no such folder, no images, or an image without a label map.
@@ -98,18 +100,24 @@ class SegmentationDataset(Dataset[Sample]):
         split: str = "val",
         labels: LabelUse = "resized",
         ignore_label: int = IGNORE_LABEL,
+        cache: Cache | None = None,
     ) -> None:
         self.root = Path(root)
         self.size = size
         self.labels: LabelUse = labels
         self.ignore_label = ignore_label
+        self.cache = cache
         self.layout = self._find_layout(split)
         self.image_folder = self.root / self.layout.images.format(split=split)
         self.label_folder = self.root / self.layout.labels.format(split=split)
         self.names = self._find_images(Path(list_file) if list_file else None)
         if labels != "none":
             self._check_labels()
-        self._lookup = lookup_table(self.label_space.table(self.label_ids), ignore_label)
+        table = self.label_space.table(self.label_ids)
+        self._lookup = lookup_table(table, ignore_label)
+        self._image_settings = "image {}x{}".format(*size)
+        label_size = "{}x{}".format(*size) if labels == "resized" else "own size"
+        self._label_settings = f"label {label_size} {sorted(table.items())} else {ignore_label}"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -130,9 +138,42 @@ class SegmentationDataset(Dataset[Sample]):
         return Sample(blank, label, self.names[index], problem)
 
     def _read(self, name: str) -> Sample:
-        image = resize_image(read_image(self.image_folder / name), self.size)
-        label = None if self.labels == "none" else torch.from_numpy(self.read_label(name))
-        return Sample(image, label, name)
+        file, label = self.image_folder / name, None
+        image = self._kept(
+            file, self._image_settings, lambda: resize_image(read_image(file), self.size).numpy()
+        )
+        if self.labels != "none":
+            label = self._kept(
+                self._label_file(name), self._label_settings, lambda: self.read_label(name)
+            )
+        return Sample(torch.tensor(image), None if label is None else torch.tensor(label), name)
+
+    def _kept(
+        self, file: Path, settings: str, make: Callable[[], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        return make() if self.cache is None else self.cache.array(file, settings, make)
+
+    def cache_entries(self, cache: Cache) -> dict[Path, int]:
+        """What a cache will keep of this data set: the places of the entries, and their bytes.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        pixels = self.size[0] * self.size[1]
+        entries = {
+            cache.entry(self.image_folder / name, self._image_settings): 3 * pixels
+            for name in self.names
+        }
+        for name in self.names if self.labels != "none" else ():
+            file = self._label_file(name)
+            if self.labels == "own size":
+                with contextlib.suppress(OSError), Image.open(file) as picture:
+                    pixels = picture.width * picture.height
+            entries[cache.entry(file, self._label_settings)] = pixels
+        return entries
+
+    def _label_file(self, name: str) -> Path:
+        return self.label_folder / self.layout.label_name(name)
 
     def read_label(self, name: str) -> NDArray[np.uint8]:
         """Read the label map of an image.
@@ -146,7 +187,7 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             DataError: the file cannot be read, or a map to train on holds no known id at all.
         """
-        path = self.label_folder / self.layout.label_name(name)
+        path = self._label_file(name)
         ids = read_label_ids(path)
         if self.labels == "resized":
             ids = np.asarray(Image.fromarray(ids).resize(self.size, Image.Resampling.NEAREST))

@@ -230,6 +230,7 @@ TRAINING: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "unknown option": (lambda p: ["--learning_rat", "1"], "--learning_rat"),
     "snapshots in a file": (lambda p: ["--snapshot_dir", p.image / "x"], "--snapshot_dir"),
     "snapshots where none may write": (lambda p: ["--snapshot_dir", "/proc/run"], "/proc/run"),
+    "cache in a file": (lambda p: ["--cache_dir", p.image / "x"], "--cache_dir"),
     "earlier run": (earlier_run, "--resume"),
     "damaged checkpoint": (lambda p: [*earlier_run(p), "--resume"], "last.pth"),
 }

@@ -109,11 +109,11 @@ def test_two_runs_with_one_seed_are_equal_to_the_byte(tmp_path: Path) -> None:
     options = [option for option in options if option != "--no_shuffle"]
     options[options.index("--noise") + 1] = 0.1
     files = []
-    for workers in (0, 2):
+    for workers, cache in ((0, ()), (2, ("--cache_dir", tmp_path / "cache"))):
         snapshots = tmp_path / f"run{workers}"
         result = run(
             benchmark.script, *options, "--max_iters", 3, "--num_workers", workers,
-            "--seed", 3, "--snapshot_dir", snapshots,
+            "--seed", 3, "--snapshot_dir", snapshots, *cache,
         )  # fmt: skip
         assert result.returncode == 0, result.stderr
         files.append(

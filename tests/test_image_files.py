@@ -193,3 +193,18 @@ def test_damaged_png_is_not_read(tmp_path, rgb, ids, kind):
     path.write_bytes(content)
     with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
         (read_image if kind == "image" else read_label_ids)(path)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("colours", [2, 10, 200])
+def test_palette_label_maps_of_any_depth_give_their_ids(tmp_path, colours, transparent):
+    rng = np.random.default_rng(colours)
+    picture = Image.fromarray(rng.integers(0, 256, (31, 47, 3), dtype=np.uint8)).quantize(colours)
+    picture.save(tmp_path / "ids.png", **({"transparency": 1} if transparent else {}))
+    np.testing.assert_array_equal(read_label_ids(tmp_path / "ids.png"), np.asarray(picture))
+
+
+def test_transparent_colour_changes_no_value(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png", transparency=tuple(image[0, 0].tolist()))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)

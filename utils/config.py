@@ -30,6 +30,12 @@ _COMMON: dict[str, Any] = {
         training=False,
     ),
     "ignore_label": option(255, "train id of pixels that have no class", integer(0, 255)),
+    "cache_dir": option(
+        None,
+        "folder to keep resized images and label maps in, so that each file is decoded once: 2 MB "
+        "for an image at 1024,512; made on the way, and shared by runs",
+        training=False,
+    ),
 }
 
 
@@ -150,6 +156,7 @@ class TrainingConfig:
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]
     num_workers: int | None = _COMMON["num_workers"]
+    cache_dir: str | None = _COMMON["cache_dir"]
     seed: int = option(0, "of weights, data order and noise", integer(0, 2**32 - 1))
     no_shuffle: bool = option(False, "take the images in list order")
     demo: bool = option(
@@ -194,6 +201,7 @@ class EvaluationConfig:
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]
     num_workers: int | None = _COMMON["num_workers"]
+    cache_dir: str | None = _COMMON["cache_dir"]
     save_panels: bool = option(
         False, "also write STEM_panel.png: input, prediction, ground truth, errors, attention"
     )

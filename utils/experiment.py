@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dataset.cache import Cache
 from dataset.loaders import (
     DataError,
     EpochSampler,
@@ -85,7 +87,8 @@ class TrainingData:
         self.device = device
         self.accumulate = config.accumulate
         self.problems = Problems(config.skip_bad_images)
-        source, target, self.scored = _open_data(experiment, config)
+        cache = Cache(config.cache_dir) if config.cache_dir else None
+        source, target, self.scored = _open_data(experiment, config, cache)
         rank, world, size = processes.rank, processes.world_size, config.batch_size
         seeds = (None, None) if config.no_shuffle else (2 * config.seed, 2 * config.seed + 1)
         self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
@@ -115,6 +118,11 @@ class TrainingData:
                 f"; the target's label maps are {width}x{height}, not the "
                 "{}x{} of --input_size_target: scored at their own size"
             ).format(*config.input_size_target)
+        if cache and processes.is_main:
+            entries: dict[Path, int] = {}
+            for dataset in (source, target, self.scored):
+                entries |= dataset.cache_entries(cache)
+            self.summary += "; " + cache.reserve(entries)
 
     def epoch(self, epoch: int, first_iteration: int) -> Iterator[list[Domains]]:
         """What each iteration of an epoch learns from, from ``first_iteration`` on.
@@ -150,7 +158,7 @@ class TrainingData:
 
 
 def _open_data(
-    experiment: Experiment, config: TrainingConfig
+    experiment: Experiment, config: TrainingConfig, cache: Cache | None
 ) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset]:
     """Source, target to adapt to, target to score on."""
     classes = experiment.target.label_space.num_classes
@@ -171,6 +179,7 @@ def _open_data(
             config.data_list_target,
             split=config.target_split,
             ignore_label=config.ignore_label,
+            cache=cache,
         )
     else:
         source = experiment.source(
@@ -178,6 +187,7 @@ def _open_data(
             config.input_size,
             config.data_list_source,
             ignore_label=config.ignore_label,
+            cache=cache,
         )
     target = experiment.target(
         config.data_dir_target,
@@ -185,6 +195,7 @@ def _open_data(
         config.data_list_target,
         split=config.target_split,
         labels="none",
+        cache=cache,
     )
     scored = experiment.target(
         config.data_dir_target,
@@ -192,5 +203,6 @@ def _open_data(
         config.data_list_target if config.target_split == "val" else None,
         labels="own size",
         ignore_label=config.ignore_label,
+        cache=cache,
     )
     return source, target, scored

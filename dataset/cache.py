@@ -1,0 +1,125 @@
+"""Resized images and label maps kept on disk, so that each file is decoded once (`--cache_dir`).
+
+An entry is a NumPy file, called by a digest of what it was made from: the file's path, size and
+time of change, and the settings. A changed file or option has another entry, so none is ever stale.
+It is written beside its place and moved there, so none is ever half; processes that make the same
+entry at once write the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataset.image_files import DataError
+
+HEADER_BYTES = 128
+"""What a NumPy file has before its values."""
+
+
+class Cache:
+    """Arrays made from files.
+
+    Args:
+        folder: where they are kept; made if it is not there. It may be shared by runs, and deleted
+            at any time between them.
+
+    Raises:
+        DataError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    def entry(self, file: Path, settings: str) -> Path:
+        """Where the array made from a file with these settings is kept.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise DataError(f"cannot read {file}: {error.strerror}") from None
+        source = f"{file.resolve()} {status.st_size} {status.st_mtime_ns} {settings}"
+        digest = hashlib.sha256(source.encode()).hexdigest()
+        return self.folder / digest[:2] / f"{digest[2:34]}.npy"
+
+    def array(
+        self, file: Path, settings: str, make: Callable[[], NDArray[np.uint8]]
+    ) -> NDArray[np.uint8]:
+        """The array of a file, made now if it was not before.
+
+        Args:
+            file: what it is made from.
+            settings: everything else that its values depend on.
+            make: computes it.
+
+        Returns:
+            Memory-mapped and read-only, or just made.
+
+        Raises:
+            DataError: the file cannot be read, or the entry not written.
+        """
+        entry = self.entry(file, settings)
+        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # the last two: damaged
+            return np.load(entry, mmap_mode="r")
+        array = make()
+        try:
+            self._write(entry, array)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return array
+
+    def _write(self, entry: Path, array: NDArray[np.uint8]) -> None:
+        entry.parent.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
+            try:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, entry)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+
+    def reserve(self, entries: Mapping[Path, int]) -> str:
+        """Check that the disk has the space, before anything is made.
+
+        Args:
+            entries: their places and how many values each has.
+
+        Returns:
+            A line that says how much is needed.
+
+        Raises:
+            DataError: the disk has less.
+        """
+        missing = [size + HEADER_BYTES for entry, size in entries.items() if not entry.exists()]
+        needed, free = sum(missing), shutil.disk_usage(self.folder).free
+        summary = (
+            f"{self.folder} lacks {len(missing)} of {len(entries)} entries: {needed / 1e9:.2f} GB "
+            f"to write, {free / 1e9:.2f} GB free"
+        )
+        if needed > free:
+            raise DataError(f"{summary}\n  free space, choose another --cache_dir, or leave it out")
+        return summary
+
+    def _unwritable(self, error: OSError) -> DataError:
+        return DataError(
+            f"cannot write into the cache {self.folder}: {error.strerror}\n"
+            "  free space, choose another --cache_dir, or leave it out"
+        )
