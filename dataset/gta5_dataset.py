@@ -4,7 +4,7 @@
       images/00001.png ... 24966.png    1914x1052 or so
       labels/00001.png ... 24966.png    palette PNGs, as published
 
-The official ``split.mat`` can be given as a list file: its training part is used.
+The official ``split.mat`` (`--split_file`) is read as a list file of its training part.
 """
 
 from pathlib import Path
@@ -22,13 +22,14 @@ class GTA5Dataset(SegmentationDataset):
     layouts = (Layout(images="images", labels="labels"),)
     label_space = CLASSES_19
     label_ids = CITYSCAPES_IDS
+    has_split_file = True
 
     def read_names(self, list_file: Path) -> list[str]:
         """The images that a text file, or the training part of ``split.mat``, names."""
-        if list_file.suffix != ".mat":
+        if list_file.suffix.lower() != ".mat":
             return super().read_names(list_file)
         try:
-            numbers = scipy.io.loadmat(list_file)["trainIds"].ravel().tolist()
+            numbers = scipy.io.loadmat(list_file)["trainIds"].ravel().astype(int).tolist()
         except Exception:  # scipy's reader raises a dozen kinds
             raise DataError(
                 f"{list_file} is not GTA-5's split.mat: no trainIds can be read from it\n"

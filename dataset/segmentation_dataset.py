@@ -71,11 +71,15 @@ class Layout:
         )
 
 
+PLAIN_FOLDER = Layout(images="", labels="")
+"""Images anywhere below the data folder, and no label maps: a user's own photographs."""
+
+
 class SegmentationDataset(Dataset[Sample]):
     """Images with label maps, in the layout that the subclass states.
 
     Args:
-        root: the data folder.
+        root: the data folder; where labels are not read, a plain folder of images will do too.
         size: width and height of the network's input.
         list_file: a text file with one image a line, as paths within the image folder; without
             one the folder is scanned, in sorted order.
@@ -91,6 +95,8 @@ class SegmentationDataset(Dataset[Sample]):
     layouts: ClassVar[tuple[Layout, ...]]
     label_space: ClassVar[LabelSpace]
     label_ids: ClassVar[Mapping[str, int]]
+    has_split_file: ClassVar[bool] = False
+    """Whether a file that says which images to train on, `--split_file`, is published with it."""
 
     def __init__(
         self,
@@ -205,10 +211,14 @@ class SegmentationDataset(Dataset[Sample]):
         for layout in self.layouts:
             if (self.root / layout.images.format(split=split)).is_dir():
                 return layout
-        folders = [self.root / layout.images.format(split=split) for layout in self.layouts]
-        raise DataError(
-            f"no images under {' or '.join(map(str, folders))}\n{self._expected(split)}"
-        )
+        # Where a split alone is missing, what is below the data folder is label maps as well.
+        folders = [path for layout in self.layouts for path in (layout.images, layout.labels)]
+        own = {path.split("/")[0] for path in folders}
+        has_own = any((self.root / folder).is_dir() for folder in own)
+        if self.labels == "none" and self.root.is_dir() and not has_own:
+            return PLAIN_FOLDER
+        wanted = [self.root / layout.images.format(split=split) for layout in self.layouts]
+        raise DataError(f"no images under {' or '.join(map(str, wanted))}\n{self._expected(split)}")
 
     def _find_images(self, list_file: Path | None) -> list[str]:
         found = _files_below(self.image_folder)
@@ -258,8 +268,10 @@ class SegmentationDataset(Dataset[Sample]):
             f"{self.root / layout.labels.format(split=split)}/**/NAME{layout.label_suffix}.png"
             for layout in self.layouts
         ]
+        plain = f", or images without labels anywhere in {self.root}"
         return (
-            f"  expected: {' or '.join(examples)} (see {module}.py)\n"
+            f"  expected: {' or '.join(examples)} (see {module}.py)"
+            f"{plain if self.labels == 'none' else ''}\n"
             "  give the data folder's path, or try --demo, which needs no data"
         )
 

@@ -108,6 +108,26 @@ def test_labels_are_resized_to_the_nearest(tmp_path):
             assert label[y, x] == train_ids.get(label_id, 255)
 
 
+def test_label_of_another_size_than_its_image_is_resized_on_its_own(tmp_path):
+    """As a few of GTA-5's are: each half of image and label meets the other's, at its own scale."""
+    image = np.zeros((30, 50, 3), np.uint8)
+    image[:, 25:] = 200
+    ids = np.full((47, 84), CITYSCAPES_IDS["road"], np.uint8)
+    ids[:, 42:] = CITYSCAPES_IDS["car"]
+    write(tmp_path / "images/1.png", image)
+    label = Image.fromarray(ids).convert("P")
+    label.putpalette(range(256))
+    (tmp_path / "labels").mkdir()
+    label.save(tmp_path / "labels/1.png")
+    sample = GTA5Dataset(tmp_path, (40, 24))[0]
+    assert not sample.problem
+    assert sample.label.shape == sample.image.shape[1:] == (24, 40)
+    assert (sample.label[:, :20] == CLASSES_19.names.index("road")).all()
+    assert (sample.label[:, 20:] == CLASSES_19.names.index("car")).all()
+    assert sample.image[:, :, :17].max() < 20
+    assert sample.image[:, :, 23:].min() > 180
+
+
 @pytest.mark.parametrize("ignore_label", [255, 200])
 def test_label_use(tmp_path, ignore_label):
     write_gta5(tmp_path)

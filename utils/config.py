@@ -47,11 +47,22 @@ class TrainingConfig:
     data_list_source: str | None = option(
         None, "text file with one source image a line; without it the folder is scanned"
     )
-    data_dir_target: str = option("data/Cityscapes", "folder of the target data")
+    split_file: str | None = option(
+        None, "GTA-5's split.mat, instead of a list: train on its training part"
+    )
+    data_dir_target: str = option(
+        "data/Cityscapes",
+        "folder of the target data; a plain folder of images without labels will do",
+    )
     data_list_target: str | None = option(
         None,
         "the same for the target images to adapt on; with --target_split val it is also what is "
-        "scored, as in the original",
+        "scored, as in the original, unless there is a --data_dir_val",
+    )
+    data_dir_val: str | None = option(
+        None,
+        "score on the val part of this folder instead of the target's; one in the target data "
+        "set's own layout, with labels",
     )
     target_split: str = option(
         "val",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from dataset.loaders import (
     on_device,
     sequential_batches,
 )
+from dataset.segmentation_dataset import PLAIN_FOLDER
 from utils.config import TrainingConfig
 from utils.processes import Processes
 
@@ -61,7 +62,7 @@ class Domains(NamedTuple):
 
 
 class TrainingData:
-    """The source to learn from, the target to adapt to, and the target's labels to score on.
+    """The source to learn from, the target to adapt to, and, if any, labelled images to score on.
 
     Args:
         experiment: the data sets.
@@ -72,6 +73,8 @@ class TrainingData:
     Attributes:
         iterations: of an epoch, which ends when the shorter data set does.
         problems: images that could not be read.
+        scored: what the teacher is scored on; None if the target has no labels.
+        protocol: what is adapted to and what is scored, in words.
 
     Raises:
         DataError: a folder, list or label map is missing, or there is less than one iteration.
@@ -106,23 +109,28 @@ class TrainingData:
         workers = default_workers() if config.num_workers is None else config.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)
         self.target_loader = make_loader(target, self.target_order, workers, device.type)
-        scored_order = sequential_batches(len(self.scored), config.val_batch_size, rank, world)
-        self.scored_loader = make_loader(self.scored, scored_order, workers, device.type)
+        self.protocol = _protocol(config, target, self.scored)
         self.summary = (
             f"{len(source)} source images, {len(target)} target images, "
-            f"{len(self.scored)} scored, {self.iterations} iterations an epoch"
+            f"{0 if self.scored is None else len(self.scored)} scored, "
+            f"{self.iterations} iterations an epoch"
         )
+        if cache and processes.is_main:
+            entries: dict[Path, int] = {}
+            for dataset in filter(None, (source, target, self.scored)):
+                entries |= dataset.cache_entries(cache)
+            self.summary += "; " + cache.reserve(entries)
+        self.scored_loader: Iterable[Any] = ()
+        if self.scored is None:
+            return
+        scored_order = sequential_batches(len(self.scored), config.val_batch_size, rank, world)
+        self.scored_loader = make_loader(self.scored, scored_order, workers, device.type)
         height, width = self.scored.read_label(self.scored.names[0]).shape
         if (width, height) != config.input_size_target:
             self.summary += (
                 f"; the target's label maps are {width}x{height}, not the "
                 "{}x{} of --input_size_target: scored at their own size"
             ).format(*config.input_size_target)
-        if cache and processes.is_main:
-            entries: dict[Path, int] = {}
-            for dataset in (source, target, self.scored):
-                entries |= dataset.cache_entries(cache)
-            self.summary += "; " + cache.reserve(entries)
 
     def epoch(self, epoch: int, first_iteration: int) -> Iterator[list[Domains]]:
         """What each iteration of an epoch learns from, from ``first_iteration`` on.
@@ -147,7 +155,7 @@ class TrainingData:
                 batches = []
 
     def to_score(self) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """Target images as the network takes them, and their label maps at their own sizes.
+        """The scored images as the network takes them, and their label maps at their own sizes.
 
         Raises:
             DataError: an image or label map cannot be read.
@@ -159,8 +167,8 @@ class TrainingData:
 
 def _open_data(
     experiment: Experiment, config: TrainingConfig, cache: Cache | None
-) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset]:
-    """Source, target to adapt to, target to score on."""
+) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset | None]:
+    """Source, target to adapt to, target to score on if it has labels."""
     classes = experiment.target.label_space.num_classes
     if config.num_classes != classes:
         raise DataError(
@@ -185,7 +193,7 @@ def _open_data(
         source = experiment.source(
             config.data_dir_source,
             config.input_size,
-            config.data_list_source,
+            _source_list(experiment, config),
             ignore_label=config.ignore_label,
             cache=cache,
         )
@@ -197,12 +205,56 @@ def _open_data(
         labels="none",
         cache=cache,
     )
+    if target.layout is PLAIN_FOLDER:
+        written = Path(config.snapshot_dir).resolve()
+        if written.is_relative_to(target.root.resolve()):
+            raise DataError(
+                f"--snapshot_dir {config.snapshot_dir} lies within the target folder\n"
+                f"  choose one outside {target.root}: the run's pictures would become target images"
+            )
+        if config.data_dir_val is None:
+            return source, target, None
+    same_images = config.target_split == "val" and config.data_dir_val is None
     scored = experiment.target(
-        config.data_dir_target,
+        config.data_dir_val or config.data_dir_target,
         config.input_size,
-        config.data_list_target if config.target_split == "val" else None,
+        config.data_list_target if same_images else None,
         labels="own size",
         ignore_label=config.ignore_label,
         cache=cache,
     )
     return source, target, scored
+
+
+def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
+    if config.split_file is None:
+        return config.data_list_source
+    if not experiment.source.has_split_file:
+        raise DataError(
+            f"--split_file {config.split_file}: {experiment.source.__name__} has no such file\n"
+            "  it is GTA-5's; name the images to train on in a --data_list_source"
+        )
+    if config.data_list_source is not None:
+        raise DataError(
+            f"--split_file {config.split_file} and --data_list_source {config.data_list_source} "
+            "both say what to train on\n  give one of them"
+        )
+    return config.split_file
+
+
+def _protocol(
+    config: TrainingConfig, target: SegmentationDataset, scored: SegmentationDataset | None
+) -> str:
+    plain = target.layout is PLAIN_FOLDER
+    images = f"the {'' if plain else config.target_split + ' '}images of {target.root}"
+    learns = f"adapts to {images} without their labels"
+    if config.oracle:
+        learns = f"trains on {images} and their labels"
+    elif not config.adapts:
+        learns = f"trains on {config.data_dir_source} alone"
+    if scored is None:
+        return (
+            f"{learns}; the last teacher is kept; not scored: {target.root} has no labels; "
+            "give --data_dir_val"
+        )
+    return f"{learns}; the best of the scorings on the val images of {scored.root} is chosen"

@@ -114,7 +114,7 @@ class Trainer:
                 scores = ends or self.iteration % config.val_interval == 0
                 if ends or self.iteration % config.print_interval == 0:
                     self._read_results()
-                if scores:
+                if scores and self.data.scored is not None:
                     self._score()
                 if scores or stops or self.iteration % config.checkpoint_interval == 0:
                     self._save()
@@ -131,10 +131,8 @@ class Trainer:
         """Save the final teacher and say where it is."""
         if self.processes.is_main:
             self.snapshots.save_final(_released(self.teacher))
-        self.reporter.line(
-            f"last mIoU {self.miou:.4f}, best {self.best_miou:.4f}; "
-            f"final teacher: {self.snapshots.final}"
-        )
+        scores = f"last mIoU {self.miou:.4f}, best {self.best_miou:.4f}; " if self.miou >= 0 else ""
+        self.reporter.line(f"{scores}final teacher: {self.snapshots.final}")
 
     def _iterate(self, batches: list[Domains]) -> None:
         result = train_step(
@@ -252,23 +250,13 @@ class Trainer:
             self.data.problems.found = saved["problems"][self.processes.rank]
             restore_random_state(saved["random"][self.processes.rank], self.device)
 
-    def _protocol(self) -> str:
-        config = self.config
-        target = f"the {config.target_split} images of {config.data_dir_target}"
-        learns = f"adapts to {target} without their labels"
-        if config.oracle:
-            learns = f"trains on {target} and their labels"
-        elif not config.adapts:
-            learns = f"trains on {config.data_dir_source} alone"
-        return f"protocol: {learns}; the best of the scorings on val is chosen, and reported"
-
     def _heading(self, weights: str, warning: str) -> list[str]:
         config = self.config
         options = " ".join(f"--{name} {value}" for name, value in plain_options(config).items())
         return [
             f"== {environment(self.device)}, {self.processes.world_size} process(es)",
             f"options: {options}",
-            self._protocol(),
+            f"protocol: {self.data.protocol}",
             f"data: {self.data.summary}",
             f"weights: {weights}" + (f" at iteration {self.iteration}" if self.iteration else ""),
             *([f"warning: {warning}"] if warning else []),
