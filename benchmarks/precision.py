@@ -110,8 +110,8 @@ def main() -> None:
             f"| {seed} | {last[0]:.4f} | {last[1]:.4f} | {runs[0].miou:.2f} | {runs[1].miou:.2f} |",
             flush=True,
         )
-        first = (runs[1].loss[0] / runs[0].loss[0] - 1).abs().item()
-        differences.append((first, last[1] / last[0] - 1, runs[1].miou - runs[0].miou))
+        start = (runs[1].loss[0] / runs[0].loss[0] - 1).abs().item()
+        differences.append((start, last[1] / last[0] - 1, runs[1].miou - runs[0].miou))
     first, loss, miou = zip(*differences, strict=True)
     print(
         f"bf16 against fp32, mean over seeds: first loss {100 * statistics.mean(first):.3f} %, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,10 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks.survival import command, run_killed
 from dataset.demo import write_demo
@@ -31,6 +35,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def results(folder: Path) -> list[bytes]:
     return [(folder / name).read_bytes() for name in RESULTS]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, but for the speed."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("iterations_per_s", None)
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +69,8 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(
     assert hits == 1
     run_killed([*words, "--num_workers", "0"], [])  # as well with another worker count
     assert results(tmp_path / "run") == results(unbroken)
+    assert metrics(tmp_path / "run") == metrics(unbroken)
+    assert [line["iteration"] for line in metrics(unbroken)] == [2, 4, 5, 5, 6, 6]
 
 
 def test_sigterm_saves_and_resume_ends_equal(data: Path, unbroken: Path, tmp_path: Path) -> None:
@@ -148,6 +162,10 @@ def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: P
     scores = [re.findall(r"target_miou \S+|IoU in %.*", log) for log in logs]
     assert scores[0] == scores[1]
     assert logs[1].count("weights: ") == 1, "one process reports"
+    lines = [metrics(tmp_path / n) for n in ("one", "two")]
+    assert [line["iteration"] for line in lines[1]] == [3, 3]
+    assert lines[1][0]["loss"] == pytest.approx(lines[0][0]["loss"], rel=1e-5)
+    assert lines[1][1] == lines[0][1]
 
 
 def test_a_failing_rank_ends_the_job(data: Path, tmp_path: Path) -> None:
@@ -215,3 +233,45 @@ def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(
     assert scored[0][1] != scored[1][1]
     history = np.load(tmp_path / "run/GTA_loss.npz")["loss_hist"]
     assert history[0, 0] == history[0, 1] > 0 == history[0, 2]
+
+
+def test_a_target_without_labels_is_adapted_to_and_may_be_scored_elsewhere_later(
+    data: Path, tmp_path: Path
+) -> None:
+    photos, run_folder = tmp_path / "photos", tmp_path / "run"
+    (photos / "trip").mkdir(parents=True)
+    for name in ("a.JPG", "trip/b.png"):
+        Image.new("RGB", (90, 50), "gray").save(photos / name)
+    settings = {"data_dir_target": photos, "val_interval": 1, "print_interval": 1}
+    words = [*options(data, run_folder, max_iters=1, **settings), "--tensorboard"]
+    unscored = run("SEAN_GTA5.py", *words)
+    assert unscored.returncode == 0, unscored.stderr
+    told = f"not scored: {photos} has no labels; give --data_dir_val"
+    log = (run_folder / "GTA2Cityscapes_log.txt").read_text()
+    assert log.count(told) == unscored.stdout.count(told) == 1
+    for text in (log, unscored.stdout, unscored.stderr):
+        assert "target_miou" not in text
+        assert "mIoU -1" not in text
+    assert {path.name for path in run_folder.iterdir()} == {
+        *("GTA2Cityscapes_log.txt", "GTA_TeacherNet.pth", "GTA_loss.npz", "last.pth"),
+        *("metrics.jsonl", "curves.png", "tensorboard"),
+    }
+    assert [line["iteration"] for line in metrics(run_folder)] == [1]
+    with open(run_folder / "metrics.jsonl", "a") as file:  # as a process does that is killed
+        file.write('{"iteration": 2, "loss": 9}\n{"iteration": 3, "lo')
+
+    words = [*options(data, run_folder, max_iters=2, **settings), "--tensorboard"]
+    scored = run("SEAN_GTA5.py", *words, "--resume_anyway", "--data_dir_val", data / "Cityscapes")
+    assert scored.returncode == 0, scored.stderr
+    lines = metrics(run_folder)
+    assert [line["iteration"] for line in lines] == [1, 2, 2]
+    assert set(lines[-1]) == {"iteration", "network", "target_miou", "iou"}
+    assert lines[-1]["network"] == "teacher"
+    assert len(lines[-1]["iou"]) == 19
+    assert len(list(run_folder.glob("*tgt_miu*.pth"))) == 1
+    assert Image.open(run_folder / "curves.png").format == "PNG"
+    shown = EventAccumulator(str(run_folder / "tensorboard")).Reload()
+    assert [event.step for event in shown.Scalars("train/loss")] == [1, 2]
+    assert [event.step for event in shown.Scalars("teacher/target_miou")] == [2]
+    steps = [shown.Images(tag)[0].step for tag in shown.Tags()["images"]]
+    assert sorted(steps) == [1, 1, 2, 2, 2]  # two photographs, then three scored images

@@ -163,6 +163,12 @@ class TrainingConfig:
         False, "ask for bit-equal runs on a GPU too, more slowly; the CPU's always are"
     )
     compile: bool = option(False, "compile the networks with torch.compile")
+    tensorboard: bool = option(
+        False,
+        "also write curves and pictures for TensorBoard, into SNAPSHOT_DIR/tensorboard (pip "
+        "install tensorboard)",
+        training=False,
+    )
     print_interval: int = option(10, "iterations between log lines", integer(1), training=False)
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]

@@ -74,6 +74,7 @@ class TrainingData:
         iterations: of an epoch, which ends when the shorter data set does.
         problems: images that could not be read.
         scored: what the teacher is scored on; None if the target has no labels.
+        shown: what pictures are made of: what is scored, or else the target.
         protocol: what is adapted to and what is scored, in words.
 
     Raises:
@@ -120,6 +121,7 @@ class TrainingData:
             for dataset in filter(None, (source, target, self.scored)):
                 entries |= dataset.cache_entries(cache)
             self.summary += "; " + cache.reserve(entries)
+        self.shown = target if self.scored is None else self.scored
         self.scored_loader: Iterable[Any] = ()
         if self.scored is None:
             return

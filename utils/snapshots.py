@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from utils.checkpoint import (
     save_tensors,
     whole_file,
 )
+from utils.curves import curves_figure
 
 
 class Snapshots:
@@ -35,6 +38,9 @@ class Snapshots:
         self.log = folder / f"{prefix}2Cityscapes_log.txt"
         self.final = folder / f"{prefix}_TeacherNet.pth"
         self.history = folder / f"{prefix}_loss.npz"
+        self.metrics = folder / "metrics.jsonl"
+        self.curves = folder / "curves.png"
+        self.board = folder / "tensorboard"
         self.last = folder / "last.pth"
         self.complete = folder / "last.complete.pth"  # whole, and about to become last.pth
         self.previous = folder / "last.previous.pth"
@@ -46,7 +52,8 @@ class Snapshots:
         Raises:
             CheckpointError: the folder holds a run.
         """
-        if any(file.exists() for file in (self.log, self.final, self.last, self.previous)):
+        files = (self.log, self.final, self.last, self.previous, self.metrics, self.curves)
+        if any(file.exists() for file in (*files, self.board)):
             raise CheckpointError(
                 f"{self.folder} holds an earlier run\n"
                 "  go on with it with --resume, or choose another --snapshot_dir"
@@ -96,6 +103,49 @@ class Snapshots:
         """Save the losses: (N, 4), total, segmentation, weighted self-ensembling, source mIoU."""
         with whole_file(self.history) as file:
             np.savez(file, loss_hist=history.numpy())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; one that a killed process left unfinished is skipped.
+
+        Raises:
+            CheckpointError: it cannot be read.
+        """
+        if not self.metrics.exists():
+            return []
+        try:
+            lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot read {self.metrics}: {error.strerror}\n  make it readable, or move it away"
+            ) from None
+        records = []
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                records.append(json.loads(line))
+        return records
+
+    def cut_metrics(self, iteration: int) -> None:
+        """Drop from metrics.jsonl what a killed process made after its last checkpoint.
+
+        Raises:
+            CheckpointError: it cannot be read or written; it is intact.
+        """
+        records = self.read_metrics()
+        if records:
+            with whole_file(self.metrics) as file:
+                for record in records:
+                    if record["iteration"] <= iteration:
+                        file.write(json.dumps(record).encode() + b"\n")
+
+    def draw_curves(self) -> None:
+        """Draw curves.png anew from metrics.jsonl.
+
+        Raises:
+            CheckpointError: one of them cannot be read or written.
+        """
+        figure = curves_figure(self.read_metrics(), str(self.folder))
+        with whole_file(self.curves) as file:
+            figure.savefig(file, format="png")
 
     def save_best(self, teacher: dict[str, Tensor], epoch: int, batch: int, miou: float) -> None:
         """Save a teacher that scored better than all before."""

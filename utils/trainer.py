@@ -23,6 +23,7 @@ from utils.evaluate import evaluate
 from utils.experiment import Domains, Experiment, TrainingData
 from utils.metrics import class_iou, mean_iou
 from utils.options import changed_options, parse_options, plain_options
+from utils.panels import panels
 from utils.processes import Processes
 from utils.reporting import Reporter, environment, fail
 from utils.snapshots import Snapshots
@@ -86,9 +87,13 @@ class Trainer:
             self.running_teacher = torch.compile(self.teacher)  # type: ignore[assignment]
         total = config.num_epoch * self.data.iterations
         self.last_iteration = min(total, config.max_iters or total)
+        if resumes and self.processes.is_main:
+            self.snapshots.cut_metrics(self.iteration)
         self.reporter = Reporter(
-            self.snapshots.log, self.last_iteration, self.iteration, self.processes.is_main
-        )
+            self.snapshots.log, self.snapshots.metrics,
+            self.snapshots.board if config.tensorboard else None,
+            self.last_iteration, self.iteration, self.processes.is_main,
+        )  # fmt: skip
         for line in self._heading(weights, warning):
             self.reporter.line(line)
 
@@ -114,8 +119,10 @@ class Trainer:
                 scores = ends or self.iteration % config.val_interval == 0
                 if ends or self.iteration % config.print_interval == 0:
                     self._read_results()
-                if scores and self.data.scored is not None:
-                    self._score()
+                if scores:
+                    if self.data.scored is not None:
+                        self._score()
+                    self._draw()
                 if scores or stops or self.iteration % config.checkpoint_interval == 0:
                     self._save()
                 if stops:
@@ -170,7 +177,11 @@ class Trainer:
             )
         self.unread.clear()
         self.history = torch.cat([self.history, rows[:, :4]])
-        self.reporter.progress(self.epoch, self.batch, self.data.iterations, rows.mean(0).tolist())
+        rate = self.optimizer.param_groups[0]["lr"]
+        self.reporter.progress(
+            self.iteration, self.epoch, self.batch, self.data.iterations, rate,
+            rows.mean(0).tolist(),
+        )  # fmt: skip
 
     def _score(self) -> None:
         """Score what --score names; of both, the teacher comes last and is what counts."""
@@ -191,6 +202,17 @@ class Trainer:
             if self.processes.is_main:
                 self.snapshots.save_best(_released(best), self.epoch, self.batch, self.miou)
 
+    def _draw(self) -> None:
+        """Draw the curves anew and, for TensorBoard, what the teacher makes of a few images."""
+        self._read_results()
+        if not self.processes.is_main:
+            return
+        self.snapshots.draw_curves()
+        if self.config.tensorboard:
+            precision = autocast(self.device, self.config.precision)
+            pictures = panels(self.teacher, self.data.shown, precision)
+            self.reporter.pictures(self.iteration, pictures)
+
     def _save(self) -> None:
         self._read_results()
         randoms = self.processes.gather(random_state(self.device))
@@ -202,6 +224,7 @@ class Trainer:
             self._write(randoms, problems)
         # A process that left now would have its launcher stop the one that writes.
         self.processes.wait()
+        self.reporter.restart_clock()
 
     def _write(self, randoms: list[dict[str, Any]], problems: list[list[str]]) -> None:
         self.snapshots.save_history(self.history)

@@ -1,0 +1,78 @@
+"""The curves that a run draws of itself."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from PIL import Image
+
+from utils.curves import curves_figure, smooth
+
+
+def interval(iteration: int, **changes: float) -> dict[str, Any]:
+    values = {"loss": 2.0, "cls_loss": 1.5, "st_loss": 0.5, "kept": 0.25}
+    return {"iteration": iteration, **values, **changes}
+
+
+def scoring(iteration: int, miou: float | None) -> dict[str, Any]:
+    return {"iteration": iteration, "network": "teacher", "target_miou": miou, "iou": {}}
+
+
+def axes_of(records: list[dict[str, Any]], title: str) -> Axes:
+    return next(a for a in curves_figure(records, "").axes if a.get_title("left").startswith(title))
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+@pytest.mark.parametrize(("count", "width"), [(1, 1), (2, 5), (7, 3), (50, 9), (4, 1)])
+def test_smoothing_is_the_mean_of_what_is_near(count: int, width: int) -> None:
+    values = np.random.default_rng(0).normal(size=count)
+    half = width // 2
+    expected = [values[max(0, i - half) : i + half + 1].mean() for i in range(count)]
+    np.testing.assert_allclose(smooth(values, width), expected, rtol=0, atol=1e-12)
+
+
+def test_losses_are_drawn_raw_and_smoothed() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.uniform(1, 2, 200)
+    records = [interval(10 * i, cls_loss=v) for i, v in enumerate(values, 1)]
+    raw, smoothed = axes_of([scoring(50, 0.5), *records], "Segmentation loss").lines
+    assert raw.get_alpha() < 0.5
+    np.testing.assert_array_equal(raw.get_xdata(), np.arange(10, 2010, 10))
+    np.testing.assert_array_equal(raw.get_ydata(), values)
+    np.testing.assert_allclose(smoothed.get_ydata(), smooth(values, 9))
+
+
+@pytest.mark.parametrize("best", range(4))
+def test_the_best_score_is_marked(best: int) -> None:
+    scores = [0.3, 0.3, 0.3, 0.3]
+    scores[best] = 0.5
+    records = [interval(5), *(scoring(500 * n, s) for n, s in enumerate(scores, 1))]
+    axes = axes_of([*records, scoring(2500, None)], "Target mIoU")
+    course, mark = axes.lines
+    np.testing.assert_allclose(course.get_ydata(), 100 * np.array(scores))
+    assert (mark.get_xdata(), mark.get_ydata()) == ([500 * (best + 1)], [50])
+    assert texts(axes) == [f"best: 50.0 at {500 * (best + 1):,}"]
+
+
+@pytest.mark.parametrize("records", [[], [interval(1, st_loss=0, kept=0)]])
+def test_what_there_is_not_is_said(records: list[dict[str, Any]]) -> None:
+    assert texts(axes_of(records, "Target mIoU")) == ["not scored"]
+    assert texts(axes_of(records, "Self-ensembling loss")) == ["0 throughout"]
+
+
+def test_the_picture_is_drawn_without_pyplot() -> None:
+    already = "matplotlib.pyplot" in sys.modules
+    file = io.BytesIO()
+    curves_figure([interval(1), scoring(1, 0.2), interval(2)], "Snap/run").savefig(file)
+    picture = Image.open(file)
+    assert picture.size == (1440, 840)
+    assert len(picture.convert("RGB").getcolors(10**6)) > 50
+    assert already or "matplotlib.pyplot" not in sys.modules

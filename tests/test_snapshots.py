@@ -1,0 +1,70 @@
+"""metrics.jsonl: read, cut back to a checkpoint, drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from utils.checkpoint import CheckpointError
+from utils.snapshots import Snapshots
+
+LINES = [
+    {"iteration": 10, "loss": 1.0123457, "cls_loss": 1.0, "st_loss": 1e-07, "kept": 0.5},
+    {
+        "iteration": 20,
+        "network": "teacher",
+        "target_miou": 0.25,
+        "best": 0.25,
+        "iou": {"road": 0.5, "train": None},
+    },
+    {"iteration": 30, "loss": 0.5, "cls_loss": 0.5, "st_loss": 0.0, "kept": 0.0},
+]
+
+
+@pytest.fixture
+def snapshots(tmp_path: Path) -> Snapshots:
+    made = Snapshots(tmp_path, "GTA")
+    made.metrics.write_text("".join(json.dumps(line) + "\n" for line in LINES))
+    return made
+
+
+@pytest.mark.parametrize(("iteration", "kept"), [(0, 0), (19, 1), (20, 2), (30, 3), (99, 3)])
+@pytest.mark.parametrize("torn", ["", '{"iteration": 40, "lo', "\x00\x00"])
+def test_later_lines_are_cut(snapshots: Snapshots, iteration: int, kept: int, torn: str) -> None:
+    whole = snapshots.metrics.read_text().splitlines(keepends=True)
+    snapshots.metrics.write_text("".join(whole) + torn)
+    snapshots.cut_metrics(iteration)
+    assert snapshots.metrics.read_text() == "".join(whole[:kept])
+    assert snapshots.read_metrics() == LINES[:kept]
+
+
+def test_a_run_without_lines_is_left_alone(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, "GTA")
+    snapshots.cut_metrics(5)
+    assert snapshots.read_metrics() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_curves_are_drawn_anew(snapshots: Snapshots) -> None:
+    snapshots.curves.write_bytes(b"an earlier picture")
+    snapshots.draw_curves()
+    assert Image.open(snapshots.curves).format == "PNG"
+
+
+def test_unreadable_lines_are_named(snapshots: Snapshots) -> None:
+    snapshots.metrics.unlink()
+    snapshots.metrics.mkdir()
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
+        snapshots.read_metrics()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "curves.png", "tensorboard", "last.pth"])
+def test_a_folder_that_holds_a_run_is_not_claimed(tmp_path: Path, name: str) -> None:
+    snapshots = Snapshots(tmp_path, "GTA")
+    snapshots.claim()
+    (tmp_path / name).mkdir()
+    with pytest.raises(CheckpointError, match="--resume"):
+        snapshots.claim()

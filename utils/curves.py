@@ -1,0 +1,129 @@
+"""The course of a run as one picture: target mIoU, losses, what the attention keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+_STYLE: Any = {
+    "font.size": 11,
+    "axes.titlesize": 13,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.6",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.92",
+    "xtick.color": "0.35",
+    "ytick.color": "0.35",
+}
+_GREY, _BLUE, _ORANGE, _GREEN, _RED = "0.6", "#2563a8", "#c8641b", "#3a8a5c", "#b3273a"
+
+
+def smooth(values: NDArray[np.floating], width: int) -> NDArray[np.floating]:
+    """Mean of the ``width`` values round each; near the ends, of those that there are.
+
+    Args:
+        values: (n,).
+        width: odd.
+    """
+    window = np.ones(width)
+    near = slice(width // 2, width // 2 + len(values))
+    sums = np.convolve(values, window)[near]
+    return sums / np.convolve(np.ones_like(values), window)[near]
+
+
+def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw the curves of a run.
+
+    Args:
+        records: what metrics.jsonl holds, in order: log intervals, with losses, and scorings, with
+            ``target_miou``.
+        title: of the whole picture.
+
+    Returns:
+        A figure of its own, which touches no state of pyplot's.
+    """
+    intervals = [record for record in records if "loss" in record]
+    scorings = [record for record in records if "target_miou" in record]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)  # type: ignore[union-attr, call-arg]
+        figure.suptitle(title, x=0.012, ha="left", fontsize=16, weight="bold")
+        (target, segmentation), (kept, ensembling) = figure.subplots(2, 2, sharex=True)
+        _draw_scores(target, scorings)
+        _draw_course(segmentation, intervals, "cls_loss", "Segmentation loss, source", _ORANGE)
+        _draw_course(kept, intervals, "kept", "Grid cells that the attention keeps", _GREEN)
+        _draw_course(ensembling, intervals, "st_loss", "Self-ensembling loss, target", _RED)
+        kept.set_ylim(0, 1.03)
+        kept.yaxis.set_major_formatter(PercentFormatter(1))
+        for axes in (kept, ensembling):
+            axes.set_xlabel("iteration")
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        target.set_xlim(0, 1.02 * max([record["iteration"] for record in records], default=1))
+    return figure
+
+
+def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
+    axes.set_title("Target mIoU, %")
+    for network, colour in (("student", _GREY), ("teacher", _BLUE)):
+        points = [
+            (record["iteration"], 100 * record["target_miou"])
+            for record in scorings
+            if record["network"] == network and record["target_miou"] is not None
+        ]
+        if points:
+            iterations, scores = np.array(points, float).T
+            _draw_line(axes, iterations, scores, colour, network)
+    if not axes.lines:
+        _leave_empty(axes, "not scored")
+        return
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_ylim(0, 1.25 * max(1, axes.dataLim.ymax))
+    best = scores.argmax()
+    place = iterations[best], scores[best]
+    colour = axes.lines[-1].get_color()  # of both, the teacher counts
+    axes.plot(*place, "o", color=colour, ms=10, mec="white", mew=1.5)
+    side = int(3 * iterations[best] / (iterations[-1] + 1))  # the text stays within the axes
+    axes.annotate(
+        f"best: {place[1]:.1f} at {place[0]:,.0f}", place, (0, 10), textcoords="offset points",
+        ha=("left", "center", "right")[side], color=colour, weight="bold",
+    )  # fmt: skip
+
+
+def _draw_course(
+    axes: Axes, intervals: Sequence[Mapping[str, Any]], name: str, title: str, colour: str
+) -> None:
+    axes.set_title(title)
+    iterations = np.array([record["iteration"] for record in intervals], float)
+    values = np.array([record[name] for record in intervals], float)
+    if not values.any():
+        _leave_empty(axes, "0 throughout")
+        return
+    smoothed = smooth(values, 2 * (len(values) // 50) + 1)
+    axes.plot(iterations, values, color=colour, alpha=0.25, lw=0.8)
+    _draw_line(axes, iterations, smoothed, colour)
+    # A few wild batches shall not flatten the rest.
+    axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)))
+
+
+def _draw_line(
+    axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating], colour: str, label: str = ""
+) -> None:
+    axes.plot(x, y, color=colour, lw=2, marker="o" if len(x) < 30 else "", ms=5, label=label)
+
+
+def _leave_empty(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="0.5", fontsize=13)
+    axes.set_yticks([])
+    axes.grid(False)
