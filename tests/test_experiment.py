@@ -68,8 +68,8 @@ def test_a_plain_folder_is_a_target_that_is_not_scored(root: Path) -> None:
     assert list(data.to_score()) == []
     photos = root / "photos"
     assert f"not scored: {photos} has no labels; give --data_dir_val" in data.protocol
-    assert f"adapts to the images of {photos};" in data.protocol
-    assert "scored, on" not in data.protocol
+    assert f"adapts to the images of {photos} without their labels;" in data.protocol
+    assert "scorings" not in data.protocol
     assert "6 target images, 0 scored" in data.summary
 
 
@@ -78,7 +78,7 @@ def test_a_plain_folder_is_adapted_to_and_another_scored(root: Path) -> None:
     assert target_names(data) == set(PHOTOGRAPHS)
     assert len(list(data.to_score())) == 3
     assert "not scored" not in data.protocol
-    assert f"scored, on the val images of {root / 'Cityscapes'}" in data.protocol
+    assert f"scorings on the val images of {root / 'Cityscapes'}" in data.protocol
 
 
 def test_a_list_names_images_of_a_plain_folder(root: Path, tmp_path: Path) -> None:
@@ -104,16 +104,18 @@ def test_an_ordinary_target_may_be_scored_elsewhere(
     assert len(data.scored) == 2
     assert data.scored.image_folder == other / "leftImg8bit/val"
     assert f"adapts to the val images of {root / 'Cityscapes'} without" in data.protocol
-    assert f"scored, on the val images of {other}" in data.protocol
+    assert f"scorings on the val images of {other}" in data.protocol
 
 
 def test_the_protocol_names_what_is_used(root: Path) -> None:
     city = root / "Cityscapes"
     assert open_data(config(root)).protocol == (
-        f"adapts to the val images of {city} without their labels; the best teacher is chosen, "
-        f"and scored, on the val images of {city}"
+        f"adapts to the val images of {city} without their labels; the best of the "
+        f"scorings on the val images of {city} is chosen"
     )
-    assert "adapts" not in open_data(config(root, source_only=True)).protocol
+    assert f"trains on {root / 'GTA5'} alone" in open_data(config(root, source_only=True)).protocol
+    oracle = open_data(config(root, oracle=True)).protocol
+    assert f"trains on the val images of {city} and their labels" in oracle
 
 
 def test_processes_share_a_plain_folder(root: Path) -> None:

@@ -92,12 +92,12 @@ def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(0, 1.25 * max(1, axes.dataLim.ymax))
     best = scores.argmax()
     place = iterations[best], scores[best]
-    colour = axes.lines[-1].get_color()  # of both, the teacher counts
-    axes.plot(*place, "o", color=colour, ms=10, mec="white", mew=1.5)
+    shown = axes.lines[-1].get_color()  # of both, the teacher counts
+    axes.plot(*place, "o", color=shown, ms=10, mec="white", mew=1.5)
     side = int(3 * iterations[best] / (iterations[-1] + 1))  # the text stays within the axes
     axes.annotate(
         f"best: {place[1]:.1f} at {place[0]:,.0f}", place, (0, 10), textcoords="offset points",
-        ha=("left", "center", "right")[side], color=colour, weight="bold",
+        ha=("left", "center", "right")[side], color=shown, weight="bold",
     )  # fmt: skip
 
 
