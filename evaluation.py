@@ -21,8 +21,9 @@ from tqdm import tqdm
 from dataset.cache import Cache
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.classes_file import read_classes
 from dataset.image_files import DataError, read_image
-from dataset.labels import LEFT_OUT_OF_13, LabelSpace
+from dataset.labels import CLASSES_16, LEFT_OUT_OF_13, LabelSpace
 from dataset.loaders import (
     Batch,
     Problems,
@@ -60,6 +61,7 @@ class Evaluation:
         self.config = config
         self.folder = Path(config.snapshot_dir)
         self.device = choose_device(config.device)
+        self.kinds = own_target(config.classes) if config.classes else DATASETS
         self.network = self._load(config.restore_from)
         self.dataset = self._find_data(self.network.num_classes)
         self.space = self.dataset.label_space
@@ -73,11 +75,12 @@ class Evaluation:
                 f"{path} is a checkpoint for {classes} classes, not {self.config.num_classes}\n"
                 "  leave --num-classes out: it is read from the checkpoint"
             )
-        if classes not in DATASETS:
+        if classes not in self.kinds:
             raise WeightsError(
-                f"{path} is a checkpoint for {classes} classes; Cityscapes is labelled for "
-                f"{' or '.join(map(str, DATASETS))}\n"
-                "  give a checkpoint of SEAN_GTA5.py or SEAN_Synthia.py"
+                f"{path} is a checkpoint for {classes} classes; "
+                f"{self.config.classes or 'Cityscapes'} is labelled for "
+                f"{' or '.join(map(str, self.kinds))}\n"
+                "  give a checkpoint that was trained on these, or the --classes of its training"
             )
         network = SEANet(classes, self.config.classifier_branches, not self.config.no_attention)
         load_weights(network, state, path)
@@ -91,7 +94,7 @@ class Evaluation:
                 f"  give one from {classes} to 255"
             )
         cache = Cache(config.cache_dir) if config.cache_dir else None
-        data = DATASETS[classes](
+        data = self.kinds[classes](
             config.data_dir,
             config.input_size,
             config.data_list,
@@ -186,6 +189,12 @@ class Evaluation:
             Image.fromarray(picture).save(file, "PNG")
 
 
+def own_target(file: str) -> dict[int, type[SegmentationDataset]]:
+    """What `DATASETS` holds, for the classes of a file."""
+    target = read_classes(Path(file)).target
+    return {target.classes.num_classes: target.data_set(CityscapesDataset)}
+
+
 def score_table(confusion: Tensor, space: LabelSpace) -> str:
     """Per-class IoU and means, in percent.
 
@@ -196,7 +205,7 @@ def score_table(confusion: Tensor, space: LabelSpace) -> str:
     iou = class_iou(confusion)
     lines = [f"{name:<12} {100 * value:6.2f}" for name, value in zip(space.names, iou, strict=True)]
     lines.append(f"{'mIoU':<12} {100 * mean_iou(confusion).item():6.2f}")
-    if space.num_classes == 16:
+    if space == CLASSES_16:
         kept = [index for index, name in enumerate(space.names) if name not in LEFT_OUT_OF_13]
         lines.append(f"{'mIoU (13)':<12} {100 * iou[kept].nanmean().item():6.2f}")
     return "\n".join(lines)

@@ -2,6 +2,9 @@
 
     python -m dataset.check gta5 data/GTA5
     python -m dataset.check cityscapes data/Cityscapes --split val
+    python -m dataset.check gta5 data/mine --classes classes.yaml
+
+With --classes, gta5 and synthia stand for the file's source, cityscapes for its target.
 
 Reads every image and label map in parallel and reports pairing, sizes, modes, label ids, class
 frequencies, and the first problems. Ends with status 0, or 2 if there are problems.
@@ -14,6 +17,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +26,7 @@ from tqdm import tqdm
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.classes_file import read_classes
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError, read_image, read_label_ids
 from dataset.loaders import available_cores
@@ -99,10 +104,11 @@ def report(dataset: SegmentationDataset, findings: list[Finding]) -> list[str]:
     total = max(1, ids.total())
     table = dataset.label_space.table(dataset.label_ids)
     lines.append("class            pixels in %   images")
-    for label_id, train_id in sorted(table.items(), key=lambda item: item[1]):
-        images = sum(label_id in finding.ids for finding in findings)
-        name = dataset.label_space.names[train_id]
-        lines.append(f"  {name:<14} {100 * ids[label_id] / total:10.3f}   {images:6d}")
+    for train_id, name in enumerate(dataset.label_space.names):
+        own = {label_id for label_id in table if table[label_id] == train_id}
+        images = sum(not own.isdisjoint(finding.ids) for finding in findings)
+        share = 100 * sum(ids[label_id] for label_id in own) / total
+        lines.append(f"  {name:<14} {share:10.3f}   {images:6d}")
     unknown = {label_id: n for label_id, n in sorted(ids.items()) if label_id not in table}
     share = 100 * sum(unknown.values()) / total
     lines.append(f"ids that are ignored: {list(unknown)}, {share:.2f} % of the pixels")
@@ -115,11 +121,17 @@ def main() -> None:
     parser.add_argument("kind", choices=DATASETS)
     parser.add_argument("folder")
     parser.add_argument("--split", default="val", help="of Cityscapes: train, val or test")
+    parser.add_argument("--classes", help="YAML file of own classes (dataset/classes_file.py)")
     parser.add_argument("--list", help="text file with one image a line")
     parser.add_argument("--show", type=int, default=10, help="problems to print")
     options = parser.parse_args()
     try:
-        dataset = DATASETS[options.kind](options.folder, (8, 8), options.list, options.split)
+        kind = DATASETS[options.kind]
+        if options.classes:
+            own = read_classes(Path(options.classes))
+            domain = own.target if issubclass(kind, CityscapesDataset) else own.source
+            kind = domain.data_set(kind)
+        dataset = kind(options.folder, (8, 8), options.list, options.split)
     except DataError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

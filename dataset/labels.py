@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Colour = tuple[int, int, int]
 
+LabelIds = Mapping[str, int | tuple[int, ...]]
+"""Class name -> the label id, or ids, that stand for it in a data set's files."""
+
 IGNORE_LABEL = 255
 
 _COLOURS: dict[str, Colour] = {
@@ -82,9 +85,13 @@ class LabelSpace:
         """How many classes there are."""
         return len(self.names)
 
-    def table(self, ids: Mapping[str, int]) -> dict[int, int]:
+    def table(self, ids: LabelIds) -> dict[int, int]:
         """Label id -> train id, for the classes of this space that ``ids`` names."""
-        return {ids[name]: train_id for train_id, name in enumerate(self.names) if name in ids}
+        table: dict[int, int] = {}
+        for train_id, name in enumerate(self.names):
+            own = ids.get(name, ())
+            table |= dict.fromkeys(own if isinstance(own, tuple) else (own,), train_id)
+        return table
 
 
 CLASSES_19 = LabelSpace(tuple(_COLOURS), tuple(_COLOURS.values()))

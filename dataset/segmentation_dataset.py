@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, NamedTuple
@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from dataset.cache import Cache
 from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image, read_label_ids
-from dataset.labels import IGNORE_LABEL, LabelSpace, lookup_table
+from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace, lookup_table
 
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
@@ -89,12 +89,12 @@ class SegmentationDataset(Dataset[Sample]):
         cache: keeps what was read and resized.
 
     Raises:
-        DataError: no such folder, no images, or an image without a label map.
+        DataError: no such folder, no images, an image without a label map, or no label ids.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
     label_space: ClassVar[LabelSpace]
-    label_ids: ClassVar[Mapping[str, int]]
+    label_ids: ClassVar[LabelIds]
     has_split_file: ClassVar[bool] = False
     """Whether a file that says which images to train on, `--split_file`, is published with it."""
 
@@ -120,6 +120,11 @@ class SegmentationDataset(Dataset[Sample]):
         if labels != "none":
             self._check_labels()
         table = self.label_space.table(self.label_ids)
+        if labels != "none" and not table:
+            raise DataError(
+                f"no class has label ids for {self.label_folder}, whose label maps are to be read\n"
+                "  give the classes their ids in this data set (--classes)"
+            )
         self._lookup = lookup_table(table, ignore_label)
         self._image_settings = "image {}x{}".format(*size)
         label_size = "{}x{}".format(*size) if labels == "resized" else "own size"

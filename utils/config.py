@@ -29,6 +29,11 @@ _COMMON: dict[str, Any] = {
         integer(0),
         training=False,
     ),
+    "classes": option(
+        None,
+        "YAML file of own classes: names, colours, label ids of source and target, folders",
+        training=False,  # what the file says is compared, not its path
+    ),
     "ignore_label": option(255, "train id of pixels that have no class", integer(0, 255)),
     "cache_dir": option(
         None,
@@ -82,7 +87,10 @@ class TrainingConfig:
     resume_anyway: bool = option(
         False, "--resume, although options changed that change the training", training=False
     )
-    num_classes: int = option(19, "classes to tell apart", integer(2))
+    classes: str | None = _COMMON["classes"]
+    num_classes: int = option(
+        19, "classes to tell apart; with --classes as many as the file names", integer(2)
+    )
     ignore_label: int = _COMMON["ignore_label"]
     input_size: Size = option(
         (1024, 512), "width,height at which images enter the network; a multiple of 8 fits", size
@@ -201,6 +209,7 @@ class EvaluationConfig:
     )
     restore_from: str = option("Snap/GTA_TeacherNet.pth", "the checkpoint to evaluate")
     snapshot_dir: str = option("Snap/Maps", "folder of everything that is written")
+    classes: str | None = _COMMON["classes"]
     num_classes: int | None = option(
         None, "classes of the checkpoint; read from it where not given", integer(2)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dataset.cache import Cache
+from dataset.classes_file import read_classes
 from dataset.loaders import (
     DataError,
     EpochSampler,
@@ -36,6 +37,7 @@ class Experiment:
         target: the photographs to adapt to.
         defaults: its options.
         demo_source: what dataset/demo.py calls the source.
+        own_classes: what the file of --classes says, to compare on --resume; empty without one.
     """
 
     prefix: str
@@ -43,6 +45,22 @@ class Experiment:
     target: type[SegmentationDataset]
     defaults: TrainingConfig
     demo_source: str
+    own_classes: str = ""
+
+    def with_classes(self, file: str) -> Experiment:
+        """The same experiment with the classes, label ids and folders of a classes file.
+
+        Raises:
+            DataError: it cannot be read, or has a mistake.
+        """
+        own = read_classes(Path(file))
+        return replace(
+            self,
+            source=own.source.data_set(self.source),
+            target=own.target.data_set(self.target),
+            defaults=replace(self.defaults, num_classes=own.source.classes.num_classes),
+            own_classes=own.meaning,
+        )
 
 
 class Domains(NamedTuple):
@@ -174,8 +192,9 @@ def _open_data(
     classes = experiment.target.label_space.num_classes
     if config.num_classes != classes:
         raise DataError(
-            f"--num_classes {config.num_classes}: {experiment.target.__name__} has {classes}\n"
-            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16"
+            f"--num_classes {config.num_classes}: "
+            f"{config.classes or experiment.target.__name__} has {classes}\n"
+            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
         )
     if config.ignore_label < classes:
         raise DataError(
@@ -225,6 +244,12 @@ def _open_data(
         ignore_label=config.ignore_label,
         cache=cache,
     )
+    if config.target_split != "val" and target.image_folder == scored.image_folder:
+        raise DataError(
+            f"--target_split {config.target_split}: {target.image_folder} has no such part: the "
+            "same images would be scored\n"
+            "  keep the parts in folders of their own, with {split} in the target's folders"
+        )
     return source, target, scored
 
 

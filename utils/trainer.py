@@ -49,6 +49,7 @@ class Trainer:
     def __init__(self, experiment: Experiment, config: TrainingConfig) -> None:
         self.config = config
         self.names = experiment.target.label_space.names
+        self.own_classes = experiment.own_classes
         self.device = choose_device(config.device)
         self.processes = Processes.start(self.device)
         if config.deterministic:
@@ -242,6 +243,7 @@ class Trainer:
                 "problems": problems,
                 "random": randoms,
                 "options": plain_options(self.config) | {"processes": self.processes.world_size},
+                "own_classes": self.own_classes,
             }
         )
 
@@ -249,6 +251,9 @@ class Trainer:
         changed = changed_options(self.config, saved["options"])
         if saved["options"]["processes"] != self.processes.world_size:
             changed.append(f"processes {saved['options']['processes']}")
+        if saved.get("own_classes", "") != self.own_classes:
+            before, now = saved["options"].get("classes"), self.config.classes
+            changed.append(f"--classes {before} -> {now}: names, label ids or folders differ")
         if changed and not self.config.resume_anyway:
             raise CheckpointError(
                 f"{self.snapshots.last} was trained with other options: {', '.join(changed)}\n"
@@ -303,6 +308,9 @@ def main(experiment: Experiment, description: str) -> None:
     config = parse_options(experiment.defaults, demo, description)
     stop = StopRequest(config.max_hours)
     try:
+        if config.classes:
+            experiment = experiment.with_classes(config.classes)
+            config = parse_options(experiment.defaults, demo, description)
         if config.demo:
             write_demo(Path(DEMO_FOLDER), experiment.demo_source)
             if config.snapshot_dir == demo_run and not (config.resume or config.resume_anyway):
