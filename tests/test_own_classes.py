@@ -1,0 +1,254 @@
+"""--classes from end to end: the example's data sets, trained on, resumed, scored, and refused."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+import evaluation
+import SEAN_GTA5
+from examples.own_classes.draw import draw
+from tests.parity import ROOT
+from utils.trainer import main
+
+EXAMPLE = ROOT / "examples/own_classes/classes.yaml"
+NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
+TRAIN_IDS = {1: 0, 3: 1, 10: 2, 20: 3, 30: 4, 41: 5, 42: 5}  # of the photographs' annotations
+
+
+class Trained(NamedTuple):
+    data: Path
+    classes: Path
+    run: Path
+
+    def options(self, **changes: object) -> dict[str, object]:
+        return {
+            "--classes": self.classes,
+            "--data_dir_source": self.data,
+            "--data_dir_target": self.data,
+            "--target_split": "train",
+            "--restore_from": "none",
+            "--learning_rate": 1e-3,
+            "--input_size": "64,32",
+            "--max_iters": 3,
+            "--num_workers": 0,
+            "--device": "cpu",
+            "--snapshot_dir": self.run,
+        } | {f"--{name}": value for name, value in changes.items()}
+
+
+def run(program: Callable[[], None], options: dict[str, object], *flags: str) -> int:
+    words = [str(word) for pair in options.items() for word in pair]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program", *words, *flags])
+        try:
+            program()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+def train(options: dict[str, object], *flags: str) -> int:
+    return run(lambda: main(SEAN_GTA5.EXPERIMENT, ""), options, *flags)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("own")
+    draw(folder / "data", count=6, size=(64, 32))
+    place = Trained(folder / "data", folder / "classes.yaml", folder / "run")
+    shutil.copy(EXAMPLE, place.classes)
+    assert train(place.options()) == 0
+    return place
+
+
+@pytest.fixture(scope="module")
+def maps(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("maps")
+    assert run(evaluation.main, evaluation_options(trained, folder)) == 0
+    return folder
+
+
+def evaluation_options(trained: Trained, folder: Path, **changes: object) -> dict[str, object]:
+    return {
+        "--classes": trained.classes,
+        "--data_dir": trained.data,
+        "--restore_from": trained.run / "GTA_TeacherNet.pth",
+        "--input_size": "64,32",
+        "--num_workers": 0,
+        "--device": "cpu",
+        "--snapshot_dir": folder,
+    } | {f"--{name}": value for name, value in changes.items()}
+
+
+def scores(trained: Trained, maps: Path) -> NDArray[np.float64]:
+    """IoU in % from the files alone: the annotations' PNGs and those that were predicted."""
+    intersection, union = np.zeros(6), np.zeros(6)
+    for path in sorted((trained.data / "annotations/val").iterdir()):
+        ids = np.asarray(Image.open(path))
+        stem = path.name.removesuffix("_ids.png")
+        predicted = np.asarray(Image.open(maps / f"{stem}_photo.png"))
+        scored = np.isin(ids, list(TRAIN_IDS))
+        for train_id in range(6):
+            mine = predicted == train_id
+            theirs = np.isin(ids, [i for i in TRAIN_IDS if TRAIN_IDS[i] == train_id])
+            intersection[train_id] += (mine & theirs).sum()
+            union[train_id] += ((mine & scored) | theirs).sum()
+    return 100 * intersection / union
+
+
+def check_scores(expected: NDArray[np.float64], maps: Path) -> None:
+    lines = (maps / "Evaluation.txt").read_text().splitlines()
+    found = dict(line.split() for line in lines if line.split()[0] in (*NAMES, "mIoU"))
+    np.testing.assert_allclose([float(found[name]) for name in NAMES], expected, atol=0.006)
+    assert float(found["mIoU"]) == pytest.approx(np.nanmean(expected), abs=0.006)
+
+
+def test_scores_are_those_of_the_files(trained: Trained, maps: Path) -> None:
+    expected = scores(trained, maps)
+    assert (expected > 0).any()
+    check_scores(expected, maps)
+    log = (trained.run / "GTA2Cityscapes_log.txt").read_text()
+    assert [*re.findall(r"IoU in %: (.*)", log)][-1].split()[::2] == list(NAMES)
+    logged = re.findall(r"target_miou (\S+)", log)[-1]
+    assert 100 * float(logged) == pytest.approx(np.nanmean(expected), abs=0.006)
+
+
+def test_all_ids_of_a_class_are_scored(trained: Trained, tmp_path: Path) -> None:
+    state = torch.load(trained.run / "GTA_TeacherNet.pth")
+    for name in state:
+        if name.startswith("classifier"):
+            state[name].zero_()
+    state["classifier.conv2d_list.0.bias"][5] = 1  # vehicles everywhere
+    torch.save(state, tmp_path / "vehicles.pth")
+    options = evaluation_options(trained, tmp_path / "maps", restore_from=tmp_path / "vehicles.pth")
+    assert run(evaluation.main, options) == 0
+    labels = trained.data / "annotations/val"
+    ids = np.stack([np.asarray(Image.open(path)) for path in labels.iterdir()])
+    vehicles = np.isin(ids, [41, 42]).sum() / np.isin(ids, list(TRAIN_IDS)).sum()
+    assert vehicles > (ids == 41).mean() > 0
+    check_scores(np.array([0, 0, 0, 0, 0, 100 * vehicles]), tmp_path / "maps")
+
+
+def test_pictures_have_the_files_colours(trained: Trained, maps: Path) -> None:
+    colours = re.findall(r"colour: \[(\d+), (\d+), (\d+)\]", trained.classes.read_text())
+    palette = np.array(colours, np.uint8)
+    predicted = np.asarray(Image.open(maps / "0000_photo.png"))
+    painted = np.asarray(Image.open(maps / "0000_photo_color.png"))
+    np.testing.assert_array_equal(painted, palette[predicted])
+
+
+def test_source_labels_reach_the_network(trained: Trained) -> None:
+    own = SEAN_GTA5.EXPERIMENT.with_classes(str(trained.classes))
+    label = own.source(trained.data, (64, 32))[0].label
+    ids = np.asarray(Image.open(trained.data / "renders/ids/0000.png"))
+    assert label is not None
+    assert set(np.unique(label)) >= {0, 2, 255}
+    tens = {1001: 0, 1002: 1, **dict.fromkeys((1010, 1011, 1012), 2)}
+    tens |= dict.fromkeys((1020, 1021), 3) | {1030: 4} | dict.fromkeys(range(1041, 1045), 5)
+    expected = [[tens.get(label_id, 255) for label_id in row] for row in ids.tolist()]
+    np.testing.assert_array_equal(label, expected)
+
+
+def test_an_edited_file_is_not_resumed_with(
+    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    edited = tmp_path / "edited.yaml"
+    edited.write_text(EXAMPLE.read_text().replace("target: [41, 42]", "target: 41"))
+    assert train(trained.options(classes=edited), "--resume") == 2
+    message = capfd.readouterr().err
+    assert "was trained with other options: --classes" in message
+    assert str(edited) in message
+    # Without the file the data set has other classes, and is not even opened.
+    without = trained.options()
+    del without["--classes"]
+    assert train(without, "--resume") == 2
+
+
+def test_a_repainted_file_is_resumed_with(
+    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    repainted = tmp_path / "repainted.yaml"
+    repainted.write_text(EXAMPLE.read_text().replace("[70, 70, 70]", "[80, 80, 80]"))
+    assert train(trained.options(classes=repainted), "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"num_classes": 7}, "--num_classes 7: {classes} has 6"),
+        ({"num_classes": 19}, "--num_classes 19: {classes} has 6"),  # the script's own count, too
+        ({"ignore_label": 5}, "--ignore_label 5 is the train id of a class"),
+        ({"classes": "no.yaml"}, "cannot read no.yaml"),
+    ],
+)
+def test_training_refuses(
+    changes: dict[str, object],
+    fragment: str,
+    trained: Trained,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert train(trained.options(snapshot_dir=tmp_path / "run", **changes)) == 2
+    message = capfd.readouterr().err
+    assert message.startswith(f"error: {fragment.format(classes=trained.classes)}")
+    assert "\n  " in message
+
+
+def test_a_mistake_in_the_file_ends_both_programs(
+    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(EXAMPLE.read_text().replace("source: 1002", "source: 1001"))
+    where = f"error: {wrong}, line 5, classes.sidewalk.source: label id 1001 "
+    assert train(trained.options(classes=wrong, snapshot_dir=tmp_path / "run")) == 2
+    assert capfd.readouterr().err.startswith(where)
+    assert run(evaluation.main, evaluation_options(trained, tmp_path, classes=wrong)) == 2
+    assert capfd.readouterr().err.startswith(where)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.yaml"]
+
+
+def test_one_set_of_images_is_not_two_parts(
+    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    joined = tmp_path / "joined.yaml"
+    joined.write_text(EXAMPLE.read_text().replace("/{split}", "/val"))
+    options = trained.options(classes=joined, snapshot_dir=tmp_path / "run")
+    assert train(options) == 2
+    assert "--target_split train: " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("with_file", [True, False])
+def test_checkpoint_and_classes_must_agree(
+    with_file: bool, trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = evaluation_options(trained, tmp_path / "maps")
+    if with_file:
+        fewer = tmp_path / "fewer.yaml"
+        fewer.write_text(re.sub("\n  sky: .*", "", EXAMPLE.read_text()))
+        options["--classes"] = fewer
+    else:
+        del options["--classes"]
+    assert run(evaluation.main, options) == 2
+    message = capfd.readouterr().err
+    assert "GTA_TeacherNet.pth is a checkpoint for 6 classes; " in message
+    assert (f"{tmp_path / 'fewer.yaml'} is labelled for 5" if with_file else "19 or 16") in message
+
+
+def test_sixteen_own_classes_have_no_13_class_mean() -> None:
+    from dataset.labels import CLASSES_16, LabelSpace
+
+    own = LabelSpace(tuple(f"c{i}" for i in range(16)), CLASSES_16.colours)
+    confusion = torch.eye(16, dtype=torch.int64)
+    assert "13" not in evaluation.score_table(confusion, own).split("mIoU")[-1]
+    assert "mIoU (13)" in evaluation.score_table(confusion, CLASSES_16)
