@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from benchmarks.survival import command, run_killed
 from dataset.demo import write_demo
 from tests.parity import ROOT, run
+from utils.checkpoint import load_tensors
 
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 ITERATIONS = 6
@@ -275,3 +277,14 @@ def test_a_target_without_labels_is_adapted_to_and_may_be_scored_elsewhere_later
     assert [event.step for event in shown.Scalars("teacher/target_miou")] == [2]
     steps = [shown.Images(tag)[0].step for tag in shown.Tags()["images"]]
     assert sorted(steps) == [1, 1, 2, 2, 2]  # two photographs, then three scored images
+
+
+def test_a_scoring_that_fails_costs_no_iteration(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    label = sorted((tmp_path / "data/Cityscapes/gtFine").rglob("*.png"))[-1]
+    label.write_bytes(label.read_bytes()[:-40])
+    words = [*command(tmp_path / "data", tmp_path / "run", 2), "--checkpoint_interval", "500"]
+    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert label.name in result.stderr
+    assert load_tensors(tmp_path / "run/last.pth")["iteration"] == 2

@@ -122,6 +122,7 @@ class Trainer:
                     self._read_results()
                 if scores:
                     if self.data.scored is not None:
+                        self._save()  # a scoring that fails shall cost nothing
                         self._score()
                     self._draw()
                 if scores or stops or self.iteration % config.checkpoint_interval == 0:
