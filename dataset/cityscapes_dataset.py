@@ -8,7 +8,8 @@ Label maps are needed for scoring only; adaptation reads the images alone.
 """
 
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import Layout, SegmentationDataset
+from dataset.layout import Layout
+from dataset.segmentation_dataset import SegmentationDataset
 
 
 class CityscapesDataset(SegmentationDataset):

@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 
 from dataset.checked_yaml import CheckedYaml, Entry
 from dataset.labels import Colour, LabelSpace
-from dataset.segmentation_dataset import Layout, SegmentationDataset
+from dataset.layout import Layout
+from dataset.segmentation_dataset import SegmentationDataset
 
 MOST_CLASSES = 255  # train ids are stored in 8 bits, of which one value means "ignored"
 HIGHEST_ID = 2**16 - 1  # of a 16-bit label map

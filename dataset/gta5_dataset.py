@@ -13,7 +13,8 @@ import scipy.io
 
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import Layout, SegmentationDataset
+from dataset.layout import Layout
+from dataset.segmentation_dataset import SegmentationDataset
 
 
 class GTA5Dataset(SegmentationDataset):

@@ -7,9 +7,7 @@ A data set is described, not programmed: its subclass states the folders (`layou
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, NamedTuple
 
@@ -23,6 +21,7 @@ from torch.utils.data import Dataset
 from dataset.cache import Cache
 from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace, lookup_table
+from dataset.layout import PLAIN_FOLDER, Layout, files_below, read_list
 
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
@@ -45,34 +44,6 @@ class Sample(NamedTuple):
     label: Tensor | None
     name: str
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where a data set keeps its files.
-
-    Attributes:
-        images: folder of the images; ``{split}`` stands for train, val or test.
-        labels: folder of the label maps, PNG files in the same subfolders.
-        image_suffix: what an image's name has before the extension, and its label map's has not.
-        label_suffix: what a label map's name has instead.
-    """
-
-    images: str
-    labels: str
-    image_suffix: str = ""
-    label_suffix: str = ""
-
-    def label_name(self, image: str) -> str:
-        """The label map that belongs to an image, both as paths within their folders."""
-        path = PurePosixPath(image)
-        return str(
-            path.with_name(path.stem.removesuffix(self.image_suffix) + self.label_suffix + ".png")
-        )
-
-
-PLAIN_FOLDER = Layout(images="", labels="")
-"""Images anywhere below the data folder, and no label maps: a user's own photographs."""
 
 
 class SegmentationDataset(Dataset[Sample]):
@@ -226,7 +197,7 @@ class SegmentationDataset(Dataset[Sample]):
         raise DataError(f"no images under {' or '.join(map(str, wanted))}\n{self._expected(split)}")
 
     def _find_images(self, list_file: Path | None) -> list[str]:
-        found = _files_below(self.image_folder)
+        found = files_below(self.image_folder)
         if list_file is None:
             suffix = self.layout.image_suffix
             names = sorted(
@@ -256,7 +227,7 @@ class SegmentationDataset(Dataset[Sample]):
         return read_list(list_file)
 
     def _check_labels(self) -> None:
-        found = _files_below(self.label_folder)
+        found = files_below(self.label_folder)
         missing = [name for name in self.names if self.layout.label_name(name) not in found]
         if missing:
             raise DataError(
@@ -279,32 +250,6 @@ class SegmentationDataset(Dataset[Sample]):
             f"{plain if self.labels == 'none' else ''}\n"
             "  give the data folder's path, or try --demo, which needs no data"
         )
-
-
-def read_list(path: Path) -> list[str]:
-    """Read a list file: one path within the image folder a line; blank lines are skipped.
-
-    Raises:
-        DataError: the file is missing, not text, empty, or an entry leaves the data folder.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-        raise DataError(
-            f"cannot read the list file {path}: {reason}\n"
-            "  correct its path, or leave it out: without one the folder is scanned"
-        ) from None
-    names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
-    for name in names:
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or ":" in name:
-            raise DataError(
-                f"{path} names {name}, which is outside the data folder\n"
-                "  entries are paths within the image folder"
-            )
-    if not names:
-        raise DataError(f"the list file {path} is empty\n  write one image a line into it")
-    return names
 
 
 def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
@@ -336,12 +281,3 @@ def network_input(images: Tensor) -> Tensor:
     """
     mean = torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1)
     return images.flip(1).float() - mean
-
-
-def _files_below(folder: Path) -> set[str]:
-    """Every file below a folder, as posix paths within it."""
-    return {
-        (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    }

@@ -14,7 +14,8 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
 """
 
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
-from dataset.segmentation_dataset import Layout, SegmentationDataset
+from dataset.layout import Layout
+from dataset.segmentation_dataset import SegmentationDataset
 
 
 class SynthiaDataset(SegmentationDataset):

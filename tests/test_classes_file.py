@@ -14,7 +14,7 @@ from dataset.classes_file import OwnClasses, read_classes
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError
 from dataset.labels import LabelSpace
-from dataset.segmentation_dataset import Layout
+from dataset.layout import Layout
 
 GOOD = """\
 classes:

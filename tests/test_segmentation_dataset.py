@@ -16,7 +16,8 @@ from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
-from dataset.segmentation_dataset import network_input, read_list, resize_image
+from dataset.layout import read_list
+from dataset.segmentation_dataset import network_input, resize_image
 from dataset.synthia_dataset import SynthiaDataset
 from tests import fixture
 from tests.reference import golden

@@ -1,30 +1,18 @@
-"""What a training script states, and the data of its run."""
+"""What a training script states, and the data sets that it opens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
 
 from dataset.cache import Cache
 from dataset.classes_file import read_classes
+from dataset.layout import PLAIN_FOLDER
 from dataset.loaders import (
     DataError,
-    EpochSampler,
-    Problems,
     SegmentationDataset,
-    default_workers,
-    make_loader,
-    on_device,
-    sequential_batches,
 )
-from dataset.segmentation_dataset import PLAIN_FOLDER
 from utils.config import TrainingConfig
-from utils.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -63,129 +51,7 @@ class Experiment:
         )
 
 
-class Domains(NamedTuple):
-    """A batch of both domains, on the device.
-
-    Attributes:
-        source: source images as the network takes them, (B, 3, H, W).
-        labels: their train ids, int64, (B, H, W).
-        target: target images as the network takes them, (B, 3, H, W).
-        names: of the source and the target images.
-    """
-
-    source: Tensor
-    labels: Tensor
-    target: Tensor
-    names: tuple[str, ...]
-
-
-class TrainingData:
-    """The source to learn from, the target to adapt to, and, if any, labelled images to score on.
-
-    Args:
-        experiment: the data sets.
-        config: the options.
-        device: where batches go.
-        processes: this process's share is loaded.
-
-    Attributes:
-        iterations: of an epoch, which ends when the shorter data set does.
-        problems: images that could not be read.
-        scored: what the teacher is scored on; None if the target has no labels.
-        shown: what pictures are made of: what is scored, or else the target.
-        protocol: what is adapted to and what is scored, in words.
-
-    Raises:
-        DataError: a folder, list or label map is missing, or there is less than one iteration.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        config: TrainingConfig,
-        device: torch.device,
-        processes: Processes,
-    ) -> None:
-        self.device = device
-        self.accumulate = config.accumulate
-        self.problems = Problems(config.skip_bad_images)
-        cache = Cache(config.cache_dir) if config.cache_dir else None
-        source, target, self.scored = _open_data(experiment, config, cache)
-        rank, world, size = processes.rank, processes.world_size, config.batch_size
-        seeds = (None, None) if config.no_shuffle else (2 * config.seed, 2 * config.seed + 1)
-        self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
-        self.target_order = EpochSampler(
-            len(target), config.target_entries, size, seeds[1], rank, world
-        )
-        batches = min(len(self.source_order), len(self.target_order))
-        self.iterations = batches // config.accumulate
-        if self.iterations == 0:
-            raise DataError(
-                f"{len(source)} images in {config.data_dir_source}, or {config.target_entries} "
-                f"--target_entries, are too few for one iteration of "
-                f"{size * world * config.accumulate}\n  give a smaller --batch_size"
-            )
-        workers = default_workers() if config.num_workers is None else config.num_workers
-        self.source_loader = make_loader(source, self.source_order, workers, device.type)
-        self.target_loader = make_loader(target, self.target_order, workers, device.type)
-        self.protocol = _protocol(config, target, self.scored)
-        self.summary = (
-            f"{len(source)} source images, {len(target)} target images, "
-            f"{0 if self.scored is None else len(self.scored)} scored, "
-            f"{self.iterations} iterations an epoch"
-        )
-        if cache and processes.is_main:
-            entries: dict[Path, int] = {}
-            for dataset in filter(None, (source, target, self.scored)):
-                entries |= dataset.cache_entries(cache)
-            self.summary += "; " + cache.reserve(entries)
-        self.shown = target if self.scored is None else self.scored
-        self.scored_loader: Iterable[Any] = ()
-        if self.scored is None:
-            return
-        scored_order = sequential_batches(len(self.scored), config.val_batch_size, rank, world)
-        self.scored_loader = make_loader(self.scored, scored_order, workers, device.type)
-        height, width = self.scored.read_label(self.scored.names[0]).shape
-        if (width, height) != config.input_size_target:
-            self.summary += (
-                f"; the target's label maps are {width}x{height}, not the "
-                "{}x{} of --input_size_target: scored at their own size"
-            ).format(*config.input_size_target)
-
-    def epoch(self, epoch: int, first_iteration: int) -> Iterator[list[Domains]]:
-        """What each iteration of an epoch learns from, from ``first_iteration`` on.
-
-        Yields:
-            As many batches as are accumulated.
-
-        Raises:
-            DataError: more images than allowed cannot be read.
-        """
-        self.source_order.start_at(epoch, first_iteration * self.accumulate)
-        self.target_order.start_at(epoch, first_iteration * self.accumulate)
-        batches: list[Domains] = []
-        for source, target in zip(self.source_loader, self.target_loader, strict=False):
-            self.problems.add(source.problems + target.problems)
-            images, labels = on_device(source, self.device)
-            target_images, _ = on_device(target, self.device)
-            names = source.names + target.names
-            batches.append(Domains(images, torch.stack(labels), target_images, names))
-            if len(batches) == self.accumulate:
-                yield batches
-                batches = []
-
-    def to_score(self) -> Iterator[tuple[Tensor, list[Tensor]]]:
-        """The scored images as the network takes them, and their label maps at their own sizes.
-
-        Raises:
-            DataError: an image or label map cannot be read.
-        """
-        for batch in self.scored_loader:
-            Problems().add(batch.problems)
-            yield on_device(batch, self.device)
-
-
-def _open_data(
+def open_data(
     experiment: Experiment, config: TrainingConfig, cache: Cache | None
 ) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset | None]:
     """Source, target to adapt to, target to score on if it has labels."""
@@ -269,9 +135,10 @@ def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
     return config.split_file
 
 
-def _protocol(
+def protocol(
     config: TrainingConfig, target: SegmentationDataset, scored: SegmentationDataset | None
 ) -> str:
+    """What is learnt from and what is scored, in words."""
     plain = target.layout is PLAIN_FOLDER
     images = f"the {'' if plain else config.target_split + ' '}images of {target.root}"
     learns = f"adapts to {images} without their labels"

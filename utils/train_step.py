@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from model.teacher import update_teacher
 from utils.config import TrainingConfig
 from utils.device import autocast
-from utils.experiment import Domains
 from utils.losses import segmentation_loss, self_ensembling_loss
 from utils.metrics import confusion_matrix, mean_iou
 from utils.processes import Processes, hold_gradients
+from utils.training_data import Domains
 
 
 class StepResult(NamedTuple):

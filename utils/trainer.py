@@ -20,7 +20,7 @@ from utils.checkpoint import CheckpointError, random_state, restore_random_state
 from utils.config import DEMO_FOLDER, DEMO_RUNS, DEMO_TRAINING, TrainingConfig
 from utils.device import DeviceError, autocast, choose_device, make_deterministic
 from utils.evaluate import evaluate
-from utils.experiment import Domains, Experiment, TrainingData
+from utils.experiment import Experiment
 from utils.metrics import class_iou, mean_iou
 from utils.options import changed_options, parse_options, plain_options
 from utils.panels import panels
@@ -29,6 +29,7 @@ from utils.reporting import Reporter, environment, fail
 from utils.snapshots import Snapshots
 from utils.stopping import StopRequest
 from utils.train_step import train_step
+from utils.training_data import Domains, TrainingData
 
 
 class DivergenceError(Exception):

@@ -18,8 +18,8 @@ from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT as GTA5
 from SEAN_Synthia import EXPERIMENT as SYNTHIA
 from utils.config import TrainingConfig
-from utils.experiment import TrainingData
 from utils.processes import Processes
+from utils.training_data import TrainingData
 
 PHOTOGRAPHS = ("a.JPG", "b.png", "trip/c.jpeg", "trip/day 2/d.webp", "e.bmp", "f.tif")
 
