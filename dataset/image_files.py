@@ -55,6 +55,20 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         raise _unreadable(path, data, error) from None
 
 
+def image_shape(path: Path) -> tuple[int, int]:
+    """Height and width of a photograph, without decoding it.
+
+    Raises:
+        DataError: the file is missing, damaged, or not an image.
+    """
+    data = _read_bytes(path)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            return picture.height, picture.width
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, data, error) from None
+
+
 def read_label_ids(path: Path) -> NDArray[Any]:
     """Read a label map: 8-bit grey or palette, or 16-bit with the class in the first channel.
 

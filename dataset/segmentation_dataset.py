@@ -87,7 +87,7 @@ class SegmentationDataset(Dataset[Sample]):
         self.layout = self._find_layout(split)
         self.image_folder = self.root / self.layout.images.format(split=split)
         self.label_folder = self.root / self.layout.labels.format(split=split)
-        self.names = self._find_images(Path(list_file) if list_file else None)
+        self.names = self._find_images(Path(list_file) if list_file else None, split)
         if labels != "none":
             self._check_labels()
         table = self.label_space.table(self.label_ids)
@@ -196,7 +196,7 @@ class SegmentationDataset(Dataset[Sample]):
         wanted = [self.root / layout.images.format(split=split) for layout in self.layouts]
         raise DataError(f"no images under {' or '.join(map(str, wanted))}\n{self._expected(split)}")
 
-    def _find_images(self, list_file: Path | None) -> list[str]:
+    def _find_images(self, list_file: Path | None, split: str) -> list[str]:
         found = files_below(self.image_folder)
         if list_file is None:
             suffix = self.layout.image_suffix
@@ -207,7 +207,7 @@ class SegmentationDataset(Dataset[Sample]):
                 and PurePosixPath(name).stem.endswith(suffix)
             )
             if not names:
-                raise DataError(f"no images under {self.image_folder}\n{self._expected()}")
+                raise DataError(f"no images under {self.image_folder}\n{self._expected(split)}")
             return names
         names = self.read_names(list_file)
         for name in names:
@@ -237,7 +237,7 @@ class SegmentationDataset(Dataset[Sample]):
                 "  add the label maps, or name the images to use in a list file"
             )
 
-    def _expected(self, split: str = "val") -> str:
+    def _expected(self, split: str) -> str:
         module = type(self).__module__.replace(".", "/")
         examples = [
             f"{self.root / layout.images.format(split=split)}/**/NAME{layout.image_suffix}.png and "

@@ -203,7 +203,12 @@ class TrainingConfig:
 class EvaluationConfig:
     """Options of evaluation.py."""
 
-    data_dir: str = option("data/Cityscapes", "data folder; its val part is scored")
+    data_dir: str = option("data/Cityscapes", "data folder")
+    split: str = option(
+        "val",
+        "part of the data to predict and score; without label maps, as of test, nothing is scored",
+        choices=("train", "val", "test"),
+    )
     data_list: str | None = option(
         None, "text file with one image a line; without it the folder is scanned"
     )
@@ -231,6 +236,20 @@ class EvaluationConfig:
     save_panels: bool = option(
         False, "also write STEM_panel.png: input, prediction, ground truth, errors, attention"
     )
+    save_attention: bool = option(
+        False, "also write STEM_attention.png: the attention, 0 to 1, over the input in grey"
+    )
+    save_confidence: bool = option(
+        False, "also write STEM_confidence.png: the probability of the class that is predicted"
+    )
+    report: bool = option(
+        False, "also write report.html, one page: scores, confusion matrix, the worst images"
+    )
+    export: str | None = option(
+        None,
+        "label_ids: also write label_ids/NAME.png, in Cityscapes label ids, for its benchmark",
+        choices=("label_ids",),
+    )
     demo: bool = option(
         False, "evaluate what `SEAN_GTA5.py --demo` trained, and compare the runs it left"
     )
@@ -252,5 +271,6 @@ DEMO_EVALUATION: dict[str, Any] = {
     "snapshot_dir": f"{DEMO_RUNS}/Maps",
     "input_size": _DEMO_INPUT,
     "save_panels": True,
+    "report": True,
 }
 """What --demo sets where the command line does not."""

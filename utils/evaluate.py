@@ -67,3 +67,17 @@ def evaluate(
                 counts = confusion_matrix(class_map(scores, label.shape), label, num_classes)
                 confusion = confusion.to(counts.device) + counts  # stays there: no wait for a GPU
     return confusion.cpu()
+
+
+def confidence_map(logits: Tensor, size: Sequence[int]) -> Tensor:
+    """The probability of the most likely class of each pixel.
+
+    Args:
+        logits: (C, h, w).
+        size: H, W.
+
+    Returns:
+        float32, (H, W), 1/C..1: the highest softmax of the logits, upsampled as for `class_map`.
+    """
+    upsampled = F.interpolate(logits[None].float(), size=tuple(size), mode="bilinear")
+    return upsampled[0].softmax(0).amax(0)

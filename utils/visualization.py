@@ -65,6 +65,21 @@ def overlay(picture: Picture, layer: Picture, alpha: float) -> Picture:
     return np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(layer), alpha))
 
 
+def heat_over(picture: Picture, values: NDArray[np.floating], colours: str) -> Picture:
+    """Lay a heat map over a picture in grey, so that hue is the heat's alone.
+
+    Args:
+        picture: RGB, uint8, (H, W, 3).
+        values: (h, w), 0..1.
+        colours: the name of a matplotlib colour map.
+
+    Returns:
+        RGB, uint8, (H, W, 3).
+    """
+    grey = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+    return overlay(grey, heat_map(values, picture.shape[1::-1], colours), 0.6)
+
+
 def panel(tiles: Sequence[tuple[str, Picture]], width: int = 384) -> Picture:
     """Put pictures side by side, each under its title.
 
@@ -82,8 +97,38 @@ def panel(tiles: Sequence[tuple[str, Picture]], width: int = 384) -> Picture:
     for position, (title, picture) in enumerate(tiles):
         left = gap + position * (width + gap)
         draw.text((left + width / 2, caption / 2), title, "black", font, anchor="mm")
-        nearest = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
-        resampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BICUBIC
-        tile = Image.fromarray(picture).resize((width, height), resampling)
-        canvas.paste(tile, (left, caption))
+        canvas.paste(resized(picture, (width, height)), (left, caption))
     return np.asarray(canvas)
+
+
+def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
+    """Resize a picture to W, H: one of few colours keeps them, another is interpolated."""
+    flat = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
+    resampling = Image.Resampling.NEAREST if flat else Image.Resampling.BICUBIC
+    return Image.fromarray(picture).resize(size, resampling)
+
+
+def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
+    """Put the scale of a heat map, 0 to 1, under it.
+
+    Args:
+        picture: RGB, uint8, (H, W, 3).
+        colours: the name of the heat map's matplotlib colour map.
+        title: what the colours show.
+
+    Returns:
+        RGB, uint8, (H + h, W, 3): the picture, then a strip with title, bar and ends.
+    """
+    width = picture.shape[1]
+    letter = max(11, width // 64)
+    font = ImageFont.load_default(letter)
+    strip = Image.new("RGB", (width, 2 * letter), "white")
+    draw = ImageDraw.Draw(strip)
+    left = letter + round(draw.textlength(f"{title}  0 ", font))
+    right = width - letter - round(draw.textlength(" 1", font))
+    draw.text((letter, letter), f"{title}  0", "black", font, anchor="lm")
+    draw.text((width - letter, letter), "1", "black", font, anchor="rm")
+    if right > left:
+        scale = heat_map(np.linspace(0, 1, right - left)[None], (right - left, letter), colours)
+        strip.paste(Image.fromarray(scale), (left, letter // 2))
+    return np.concatenate([picture, np.asarray(strip)])

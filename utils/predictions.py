@@ -1,0 +1,163 @@
+"""What is written of each image: label map, colours, and the pictures that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dataset.image_files import DataError, read_image
+from dataset.labels import CITYSCAPES_IDS
+from dataset.segmentation_dataset import SegmentationDataset
+from utils.checkpoint import make_folder, whole_file
+from utils.config import EvaluationConfig
+from utils.visualization import (
+    Picture,
+    colour_map,
+    error_map,
+    heat_map,
+    heat_over,
+    panel,
+    with_colour_bar,
+)
+
+ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
+
+
+class Predicted(NamedTuple):
+    """One image and what the network makes of it.
+
+    Attributes:
+        name: its path within the image folder.
+        classes: predicted train ids, uint8, (H, W).
+        label: train ids, uint8, (H, W); the ignore label everywhere where there is none.
+        attention: float32, (h, w), 0..1.
+        confidence: probability of the predicted class, float32, (H, W); None if not asked for.
+    """
+
+    name: str
+    classes: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    attention: NDArray[np.float32]
+    confidence: NDArray[np.float32] | None
+
+
+class PredictionFiles:
+    """Writes the files of each image.
+
+    Args:
+        config: the options.
+        dataset: where the images are, and what their classes are.
+
+    Raises:
+        DataError, CheckpointError: files would collide, or the folder cannot be used.
+    """
+
+    def __init__(self, config: EvaluationConfig, dataset: SegmentationDataset) -> None:
+        self.config = config
+        self.dataset = dataset
+        self.space = dataset.label_space
+        self.folder = Path(config.snapshot_dir)
+        self.label_ids = self.folder / "label_ids"
+        self._check_names()
+        make_folder(self.folder)
+        if config.export:
+            self._label_id = self._label_id_table()
+            make_folder(self.label_ids)
+
+    def write(self, predicted: Predicted) -> dict[str, Picture]:
+        """Write the files of one image.
+
+        Returns:
+            Title -> picture, RGB, uint8, (H, W, 3), of everything there is to see of the image;
+            nothing where no option asks for more than label map, colours and confidence.
+
+        Raises:
+            DataError, CheckpointError: the image cannot be read, a file cannot be written.
+        """
+        config, classes = self.config, predicted.classes
+        stem = PurePosixPath(predicted.name).stem
+        draws = config.save_attention or config.save_panels or config.report
+        tiles = self._tiles(predicted) if draws else {}
+        save_png(self.folder / f"{stem}.png", classes)
+        save_png(self.folder / f"{stem}_color.png", colour_map(classes, self.space.colours))
+        if config.export:
+            save_png(self.label_ids / f"{stem}.png", self._label_id[classes])
+        if config.save_attention:
+            heat = with_colour_bar(tiles["attention"], ATTENTION_COLOURS, "attention")
+            save_png(self.folder / f"{stem}_attention.png", heat)
+        if predicted.confidence is not None:
+            heat = heat_map(predicted.confidence, classes.shape[::-1], CONFIDENCE_COLOURS)
+            heat = with_colour_bar(heat, CONFIDENCE_COLOURS, "confidence")
+            save_png(self.folder / f"{stem}_confidence.png", heat)
+        if config.save_panels:
+            save_png(self.folder / f"{stem}_panel.png", panel(list(tiles.items())))
+        return tiles
+
+    def _tiles(self, predicted: Predicted) -> dict[str, Picture]:
+        colours, label = self.space.colours, predicted.label
+        picture = self._picture(predicted)
+        tiles = {"input": picture, "prediction": colour_map(predicted.classes, colours)}
+        if (label < self.space.num_classes).any():
+            tiles["ground truth"] = colour_map(label, colours)
+            tiles["error"] = error_map(predicted.classes, label, self.config.ignore_label)
+        if not self.config.no_attention:
+            tiles["attention"] = heat_over(picture, predicted.attention, ATTENTION_COLOURS)
+        return tiles
+
+    def _picture(self, predicted: Predicted) -> Picture:
+        image = Image.fromarray(read_image(self.dataset.image_folder / predicted.name))
+        size = predicted.classes.shape[::-1]
+        return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+
+    def _check_names(self) -> None:
+        data = self.dataset
+        if len(_stems(data.names)) < len(data):
+            raise DataError(
+                f"several images in {data.image_folder} have one name, and so would their label "
+                "maps\n  evaluate them one list file at a time"
+            )
+        if self.folder.resolve().is_relative_to(data.root.resolve()):
+            raise DataError(
+                f"--snapshot_dir {self.folder} lies within the data folder {data.root.resolve()}\n"
+                "  choose another: predictions are called like the images"
+            )
+        if self.config.save_attention and self.config.no_attention:
+            raise DataError(
+                "--save_attention shows what --no_attention leaves out\n  leave out one of them"
+            )
+
+    def _label_id_table(self) -> NDArray[np.uint8]:
+        """Train id -> Cityscapes label id, uint8, (C,)."""
+        unknown = [name for name in self.space.names if name not in CITYSCAPES_IDS]
+        if unknown:
+            raise DataError(
+                f"--export label_ids: Cityscapes has no class {', '.join(unknown)}\n"
+                f"  it has {', '.join(CITYSCAPES_IDS)}"
+            )
+        expected = {f"{stem}.png" for stem in _stems(self.dataset.names)}
+        strange = sorted({path.name for path in self.label_ids.glob("*")} - expected)
+        if strange:
+            raise DataError(
+                f"{self.label_ids} holds {strange[0]}, which is not of these images: the benchmark "
+                "would find it too\n  empty the folder, or choose another --snapshot_dir"
+            )
+        return np.array([CITYSCAPES_IDS[name] for name in self.space.names], np.uint8)
+
+
+def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write an array, (H, W) or (H, W, 3), whole or not at all.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    with whole_file(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
+
+
+def _stems(names: Sequence[str]) -> set[str]:
+    return {PurePosixPath(name).stem for name in names}

@@ -1,0 +1,162 @@
+"""From the confusion matrix of each image to everything that is reported of a network."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import bootstrap
+from torch import Tensor
+
+from utils.metrics import class_accuracy, class_iou, mean_accuracy, mean_iou, pixel_accuracy
+
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network scores on a set of images; shares are 0..1, nan where nothing was counted.
+
+    Attributes:
+        names: of the C classes.
+        confusion: int64, (C, C), of all images; rows are the label.
+        image_miou: mIoU of each image, (N,), nan where its label names no class.
+        iou: of each class.
+        accuracy: of each class.
+        miou: mean IoU over the classes that occur in the label or the prediction.
+        interval: ends of the bootstrap 95 % interval of ``miou`` over images.
+        miou_13: mean without the classes left out; None where none are.
+        pixel_accuracy: share of the labelled pixels that are right.
+        mean_accuracy: mean of ``accuracy`` over the classes in the label.
+    """
+
+    names: tuple[str, ...]
+    confusion: Tensor
+    image_miou: tuple[float, ...]
+    iou: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    miou: float
+    interval: tuple[float, float]
+    miou_13: float | None
+    pixel_accuracy: float
+    mean_accuracy: float
+
+    @property
+    def rows(self) -> list[tuple[str, float]]:
+        """Name and share of every score, in the order of the tables."""
+        thirteen = [] if self.miou_13 is None else [("mIoU (13)", self.miou_13)]
+        return [
+            *zip(self.names, self.iou, strict=True),
+            ("mIoU", self.miou),
+            ("mIoU 95 % from", self.interval[0]),
+            ("mIoU 95 % to", self.interval[1]),
+            *thirteen,
+            ("pixel accuracy", self.pixel_accuracy),
+            ("mean accuracy", self.mean_accuracy),
+        ]
+
+
+def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()) -> Scores | None:
+    """Score a network from the confusion matrix of each image.
+
+    Args:
+        confusions: int64, (N, C, C), rows are the label.
+        names: of the C classes.
+        left_out: classes that the second mean, ``miou_13``, leaves out.
+
+    Returns:
+        The scores; None where no pixel has a label.
+    """
+    confusion = confusions.sum(0)
+    if not confusion.any():
+        return None
+    iou = class_iou(confusion)
+    kept = [index for index, name in enumerate(names) if name not in left_out]
+    return Scores(
+        names=tuple(names),
+        confusion=confusion,
+        image_miou=tuple(mean_iou(confusions).tolist()),
+        iou=tuple(iou.tolist()),
+        accuracy=tuple(class_accuracy(confusion).tolist()),
+        miou=mean_iou(confusion).item(),
+        interval=bootstrap_interval(confusions),
+        miou_13=iou[kept].nanmean().item() if left_out else None,
+        pixel_accuracy=pixel_accuracy(confusion).item(),
+        mean_accuracy=mean_accuracy(confusion).item(),
+    )
+
+
+def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
+    """The 95 % interval of mIoU, had other images been drawn: percentile bootstrap, fixed seed.
+
+    Args:
+        confusions: int64, (N, C, C); images without a labelled pixel do not take part.
+
+    Returns:
+        Its ends, 0..1; nan where fewer than two images take part.
+    """
+    labelled = confusions[confusions.sum((1, 2)) > 0]
+    count, classes = len(labelled), labelled.shape[-1]
+    if count < 2:
+        return math.nan, math.nan
+    flat = labelled.flatten(1).double()  # (N, C * C): counts below 2**53 add up exactly
+
+    def statistic(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
+        draws = drawn.reshape(-1, count)
+        cells = draws + count * np.arange(len(draws))[:, None]
+        times = np.bincount(cells.ravel(), minlength=draws.size).reshape(-1, count)
+        sums = torch.from_numpy(times).double() @ flat  # (draws, C * C)
+        return mean_iou(sums.view(-1, classes, classes)).numpy().reshape(drawn.shape[:-1])
+
+    interval = bootstrap(
+        (np.arange(count),), statistic, vectorized=True, n_resamples=RESAMPLES, batch=1000,
+        method="percentile", rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    return float(interval.low), float(interval.high)
+
+
+def text_table(scores: Scores) -> str:
+    """One score a line, name and percent."""
+    return "\n".join(f"{name:<14} {100 * value:6.2f}" for name, value in scores.rows)
+
+
+def csv_table(scores: Scores) -> str:
+    """One score a line, name and share, in full precision; nan where nothing was counted."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerows([("score", "value"), *scores.rows])
+    return stream.getvalue()
+
+
+def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
+    """All scores as JSON, shares 0..1; null where nothing was counted, for JSON has no nan.
+
+    Args:
+        scores: of N images.
+        protocol: what was scored and how.
+        images: the N images' names.
+    """
+
+    def plain(values: Sequence[float]) -> list[float | None]:
+        return [None if math.isnan(value) else value for value in values]
+
+    values = {
+        "protocol": protocol,
+        "miou": scores.miou,
+        "miou_95_percent": plain(scores.interval),
+        **({} if scores.miou_13 is None else {"miou_13": plain([scores.miou_13])[0]}),
+        "pixel_accuracy": scores.pixel_accuracy,
+        "mean_accuracy": scores.mean_accuracy,
+        "class_iou": dict(zip(scores.names, plain(scores.iou), strict=True)),
+        "class_accuracy": dict(zip(scores.names, plain(scores.accuracy), strict=True)),
+        "image_miou": dict(zip(images, plain(scores.image_miou), strict=True)),
+        "confusion": scores.confusion.tolist(),
+    }
+    return json.dumps(values, indent=1) + "\n"
