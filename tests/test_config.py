@@ -38,6 +38,9 @@ ADDED_TRAINING = [
 ORIGINAL_EVALUATION = [
     *("data_dir", "data_list", "ignore_label", "num_classes", "restore_from", "snapshot_dir")
 ]
+ADDED_EVALUATION = [
+    "split", "report", "export", "save_panels", "save_attention", "save_confidence", "demo",
+]  # fmt: skip
 
 DEFAULTS = {
     "data_list_source": None,
@@ -104,6 +107,7 @@ def test_option_is_accepted_in_both_spellings(config, field):
         (TrainingConfig, ORIGINAL_TRAINING),
         (TrainingConfig, ADDED_TRAINING),
         (EvaluationConfig, ORIGINAL_EVALUATION),
+        (EvaluationConfig, ADDED_EVALUATION),
     ],
 )
 def test_fixed_names_exist(config, names):

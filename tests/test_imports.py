@@ -20,6 +20,8 @@ ALLOWED = {
     **{f"utils.{name}": () for name in NOTHING},
     "utils.config": ("utils.options",),
     "utils.evaluate": ("utils.metrics",),
+    "utils.scores": ("utils.metrics",),
+    "utils.report": ("utils.scores", "utils.visualization"),
     **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
     "dataset*": ("dataset.*",),
     "model*": ("model.*",),

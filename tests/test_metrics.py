@@ -1,4 +1,4 @@
-"""Confusion matrix and IoU, against loops over pixels and sets of pixels."""
+"""Confusion matrix, IoU and accuracy, against loops over pixels and sets of pixels."""
 
 import math
 
@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from utils.metrics import class_iou, confusion_matrix, mean_iou
+from utils.metrics import (
+    class_accuracy,
+    class_iou,
+    confusion_matrix,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
 
 IGNORED = (255, 200)
 
@@ -60,6 +67,25 @@ def test_iou(example):
     assert iou.dtype == torch.float64
     np.testing.assert_allclose(iou.numpy(), expected, rtol=1e-12)
     assert mean_iou(confusion).item() == pytest.approx(sum(expected) / classes, rel=1e-12)
+
+
+def test_accuracy(example):
+    prediction, label, classes = example
+    confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
+    right = prediction == label
+    expected = [right[label == index].mean() for index in range(classes)]
+    np.testing.assert_allclose(class_accuracy(confusion).numpy(), expected, rtol=1e-12)
+    assert mean_accuracy(confusion).item() == pytest.approx(np.mean(expected), rel=1e-12)
+    share = right[label < classes].mean()
+    assert pixel_accuracy(confusion).item() == pytest.approx(share, rel=1e-12)
+
+
+def test_accuracy_is_over_classes_in_the_label():
+    confusion = confusion_matrix(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1]), 4)
+    assert class_accuracy(confusion)[:2].tolist() == [0.5, 0]
+    assert class_accuracy(confusion)[2:].isnan().all()
+    assert mean_accuracy(confusion).item() == 0.25
+    assert math.isnan(pixel_accuracy(torch.zeros(4, 4, dtype=torch.int64)).item())
 
 
 def test_rows_are_the_label():

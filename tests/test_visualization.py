@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from dataset.labels import CLASSES_16, CLASSES_19
-from utils.visualization import colour_map, error_map, heat_map, overlay, panel
+from utils.visualization import (
+    colour_map,
+    error_map,
+    heat_map,
+    heat_over,
+    overlay,
+    panel,
+    resized,
+    with_colour_bar,
+)
 
 COLOURS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
 INFERNO_ENDS = (0, 0, 3), (252, 254, 164)
@@ -123,3 +132,40 @@ def test_panel_invents_no_colours_for_label_maps(rng):
     canvas = panel([("prediction", colour_map(classes, COLOURS))], 133)
     tile = canvas[30:-8, 8:-8].reshape(-1, 3)
     assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
+
+
+def test_heat_over_a_picture_takes_its_hue_from_the_heat(rng):
+    values = np.array([[0.0, 1.0]], np.float32)
+    red, blue = (np.full((8, 16, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 255)))
+    grey = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
+    expected = overlay(grey, heat_map(values, (16, 8), "inferno"), 0.6)
+    over_red = heat_over(red, values, "inferno").astype(int)
+    assert np.abs(over_red - expected).max() <= 1
+    hue = heat_over(blue, values, "inferno").astype(int) - over_red
+    assert np.ptp(hue, axis=2).max() <= 1  # they differ in grey alone
+
+
+@pytest.mark.parametrize("width", [64, 256, 2048])
+def test_colour_bar(rng, width):
+    image = picture(rng, width // 2, width)
+    with_bar = with_colour_bar(image, "viridis", "confidence")
+    np.testing.assert_array_equal(with_bar[: width // 2], image)
+    strip = with_bar[width // 2 :].astype(int)
+    assert strip.shape[0] >= 22
+    assert strip.min() < 60  # ink
+    if width < 128:
+        return
+    row = strip[len(strip) // 2]
+    coloured = np.flatnonzero(np.ptp(row, axis=1) > 30)
+    bar = row[coloured[0] : coloured[-1] + 1]
+    expected = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), "viridis")[0]
+    assert len(bar) > width / 3
+    assert np.abs(bar - expected).max() <= 2
+
+
+def test_resizing_invents_no_colours_for_label_maps(rng):
+    classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
+    small = resized(colour_map(classes, COLOURS), (31, 17))
+    assert small.size == (31, 17)
+    assert {colour for _, colour in small.getcolors()} == set(COLOURS)
+    assert resized(picture(rng), (31, 17)).getcolors(256) is None  # interpolated

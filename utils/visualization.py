@@ -124,8 +124,8 @@ def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
     font = ImageFont.load_default(letter)
     strip = Image.new("RGB", (width, 2 * letter), "white")
     draw = ImageDraw.Draw(strip)
-    left = letter + round(draw.textlength(f"{title}  0 ", font))
-    right = width - letter - round(draw.textlength(" 1", font))
+    left = letter + round(draw.textlength(f"{title}  0  ", font))
+    right = width - letter - round(draw.textlength("  1", font))
     draw.text((letter, letter), f"{title}  0", "black", font, anchor="lm")
     draw.text((width - letter, letter), "1", "black", font, anchor="rm")
     if right > left:

@@ -1,0 +1,129 @@
+"""Scores from confusion matrices: against loops, and the interval against a plain bootstrap."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+
+import pytest
+import torch
+
+from utils.scores import Scores, bootstrap_interval, csv_table, json_table, score, text_table
+
+NAMES = ("road", "wall", "sky", "never")
+
+
+def example() -> torch.Tensor:
+    """12 matrices of 4 classes; the last class is in no label, and image 3 has no label at all."""
+    generator = torch.Generator().manual_seed(1)
+    confusions = torch.randint(0, 200, (12, 4, 4), generator=generator)
+    confusions += torch.diag(torch.tensor([900, 90, 300, 0]))
+    confusions[:, 3] = 0
+    confusions[:, :, 3] = 0
+    confusions[3] = 0
+    return confusions
+
+
+def scored(confusions: torch.Tensor, left_out: tuple[str, ...] = ()) -> Scores:
+    scores = score(confusions, NAMES, left_out)
+    assert scores is not None
+    return scores
+
+
+def naive_iou(counts: list[list[int]]) -> list[float]:
+    classes = range(len(counts))
+    values = []
+    for index in classes:
+        row, column = sum(counts[index]), sum(counts[other][index] for other in classes)
+        union = row + column - counts[index][index]
+        values.append(counts[index][index] / union if union else math.nan)
+    return values
+
+
+def naive_mean(values: list[float]) -> float:
+    kept = [value for value in values if not math.isnan(value)]
+    return sum(kept) / len(kept)
+
+
+def test_against_loops() -> None:
+    confusions = example()
+    scores = scored(confusions, ("wall",))
+    counts = confusions.sum(0).tolist()
+    iou = naive_iou(counts)
+    assert scores.confusion.tolist() == counts
+    assert scores.iou == pytest.approx(iou, rel=1e-12, nan_ok=True)
+    assert scores.miou == pytest.approx(sum(iou[:3]) / 3, rel=1e-12)
+    assert scores.miou_13 == pytest.approx((iou[0] + iou[2]) / 2, rel=1e-12)
+    right, rows = [counts[i][i] for i in range(4)], [sum(row) for row in counts]
+    assert scores.pixel_accuracy == pytest.approx(sum(right) / sum(rows), rel=1e-12)
+    accuracy = [right[i] / rows[i] for i in range(3)]
+    assert scores.accuracy[:3] == pytest.approx(accuracy, rel=1e-12)
+    assert scores.mean_accuracy == pytest.approx(sum(accuracy) / 3, rel=1e-12)
+    assert math.isnan(scores.iou[3])
+    assert math.isnan(scores.accuracy[3])
+    assert math.isnan(scores.image_miou[3])
+    assert scores.image_miou[5] == pytest.approx(naive_mean(naive_iou(confusions[5].tolist())))
+
+
+def test_interval_is_that_of_a_plain_bootstrap() -> None:
+    confusions = example()
+    matrices = [matrix for index, matrix in enumerate(confusions) if index != 3]
+    draw = random.Random(7)
+    means = sorted(
+        naive_mean(naive_iou(sum(draw.choices(matrices, k=len(matrices))).tolist()))  # type: ignore[union-attr]
+        for _ in range(3000)
+    )
+    low, high = bootstrap_interval(confusions)
+    spread = means[-76] - means[75]
+    assert low == pytest.approx(means[75], abs=0.08 * spread)
+    assert high == pytest.approx(means[-76], abs=0.08 * spread)
+    assert low < scored(confusions).miou < high
+    assert bootstrap_interval(confusions) == (low, high)
+
+
+def test_interval_of_equal_images_is_a_point() -> None:
+    confusions = example()[:1].expand(5, 4, 4)
+    low, high = bootstrap_interval(confusions)
+    assert low == pytest.approx(high, abs=1e-12)
+    assert low == pytest.approx(scored(confusions).miou, abs=1e-12)
+
+
+def test_one_image_has_no_interval() -> None:
+    confusions = example()[2:4]  # the second has no label
+    scores = scored(confusions)
+    assert all(math.isnan(end) for end in scores.interval)
+    assert scores.miou == scores.image_miou[0]
+    assert "mIoU 95 % from    nan" in text_table(scores)
+
+
+def test_without_labels_nothing_is_scored() -> None:
+    assert score(torch.zeros(3, 4, 4, dtype=torch.int64), NAMES) is None
+
+
+@pytest.mark.parametrize("left_out", [(), ("wall",)])
+def test_tables_tell_the_same(left_out: tuple[str, ...]) -> None:
+    confusions = example()
+    scores = scored(confusions, left_out)
+    order = [*NAMES, "mIoU", "mIoU 95 % from", "mIoU 95 % to"]
+    order += [*(["mIoU (13)"] if left_out else []), "pixel accuracy", "mean accuracy"]
+    rows = list(csv.reader(csv_table(scores).splitlines()))
+    assert rows[0] == ["score", "value"]
+    assert [name for name, _ in rows[1:]] == order
+    text = dict(line.rsplit(maxsplit=1) for line in text_table(scores).splitlines())
+    assert list(text) == order
+    for name, value in rows[1:]:
+        assert float(text[name]) == pytest.approx(100 * float(value), abs=0.005, nan_ok=True)
+    images = [f"{index}.png" for index in range(12)]
+    table = json.loads(json_table(scores, "what was scored", images), parse_constant=pytest.fail)
+    values = dict(rows)
+    assert table["protocol"] == "what was scored"
+    assert table["miou"] == float(values["mIoU"])
+    assert table["miou_95_percent"][1] == float(values["mIoU 95 % to"])
+    assert ("miou_13" in table) == bool(left_out)
+    assert table["class_iou"] == dict(zip(NAMES, [*scores.iou[:3], None], strict=True))
+    assert table["class_accuracy"]["sky"] == scores.accuracy[2]
+    assert table["image_miou"]["3.png"] is None
+    assert table["image_miou"]["5.png"] == scores.image_miou[5]
+    assert table["confusion"] == confusions.sum(0).tolist()
