@@ -124,7 +124,8 @@ def _classes(scores: Scores, classes: Classes) -> str:
     return (
         '<section aria-labelledby="classes">\n<h2 id="classes">Classes</h2>\n'
         "<p>The mark on the mean is its 95 % interval, a bootstrap over images: where it would "
-        'lie, had other images been drawn.</p>\n<div class="wide"><table class="classes">\n<thead><tr>'
+        'lie, had other images been drawn.</p>\n<div class="wide"><table class="classes">\n'
+        "<thead><tr>"
         '<th scope="col">class</th><th scope="col" class="number">IoU, %</th><td></td>'
         '<th scope="col" class="number">accuracy, %</th>'
         '<th scope="col" class="number">share of pixels, %</th></tr></thead>\n'
