@@ -124,7 +124,7 @@ def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
         return config.data_list_source
     if not experiment.source.has_split_file:
         raise DataError(
-            f"--split_file {config.split_file}: {experiment.source.__name__} has no such file\n"
+            f"--split_file {config.split_file}: {experiment.source.__name__} publishes none\n"
             "  it is GTA-5's; name the images to train on in a --data_list_source"
         )
     if config.data_list_source is not None:
