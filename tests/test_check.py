@@ -41,6 +41,26 @@ def test_frequencies_are_those_of_the_label_maps(folder: Path) -> None:
     assert "64x32 (3)" in lines[1]
 
 
+def test_own_classes_are_summed_over_their_ids(folder: Path, tmp_path: Path) -> None:
+    classes = tmp_path / "classes.yaml"
+    classes.write_text(
+        "classes:\n"
+        "  ground: {colour: [1, 2, 3], source: [7, 8], target: 99}\n"
+        "  air: {colour: [4, 5, 6], source: 23, target: 23}\n"
+    )
+    result = check("gta5", folder, "--classes", classes)
+    assert result.returncode == 0, result.stdout
+    ids = np.stack([np.asarray(Image.open(path)) for path in (folder / "labels").iterdir()])
+    rows = {row.split()[0]: row.split()[1:] for row in result.stdout.splitlines()}
+    assert float(rows["ground"][0]) == pytest.approx(100 * np.isin(ids, [7, 8]).mean(), abs=1e-3)
+    assert rows["ground"][1] == "3"
+    target = check("cityscapes", folder.parent / "Cityscapes", "--classes", classes)
+    rows = {row.split()[0]: row.split()[1:] for row in target.stdout.splitlines()}
+    assert rows["ground"] == ["0.000", "0"]
+    assert float(rows["air"][0]) > 0
+    assert check("gta5", folder, "--classes", tmp_path / "no.yaml").returncode == 2
+
+
 def test_problems_are_counted_and_named(folder: Path) -> None:
     (folder / "images/00002.png").write_bytes(b"")
     Image.new("L", (32, 16), 7).save(folder / "labels/00001.png")

@@ -32,7 +32,7 @@ ORIGINAL_TRAINING = [
 ADDED_TRAINING = [
     "device", "precision", "seed", "no_shuffle", "max_iters", "val_interval", "print_interval",
     "target_split", "resume", "demo", "classifier_branches", "data_dir_val", "split_file",
-    "tensorboard",
+    "tensorboard", "classes", "oracle", "score", "cache_dir",
 ]
 # fmt: on
 ORIGINAL_EVALUATION = [

@@ -50,6 +50,11 @@ def test_tables(space, ids, table):
     assert space.table(ids) == table
 
 
+def test_several_label_ids_of_a_class():
+    ids = {"road": (3, 1), "sky": 65535, "unknown": (4, 5)}
+    assert CLASSES_19.table(ids) == {3: 0, 1: 0, 65535: 10}
+
+
 @pytest.mark.parametrize(
     ("dataset", "table"),
     [

@@ -153,10 +153,9 @@ def test_source_labels_reach_the_network(trained: Trained) -> None:
     label = own.source(trained.data, (64, 32))[0].label
     ids = np.asarray(Image.open(trained.data / "renders/ids/0000.png"))
     assert label is not None
-    assert set(np.unique(label)) >= {0, 2, 255}
-    tens = {1001: 0, 1002: 1, **dict.fromkeys((1010, 1011, 1012), 2)}
-    tens |= dict.fromkeys((1020, 1021), 3) | {1030: 4} | dict.fromkeys(range(1041, 1045), 5)
-    expected = [[tens.get(label_id, 255) for label_id in row] for row in ids.tolist()]
+    train_ids = {1001: 0, 1002: 1, **dict.fromkeys((1010, 1011, 1012), 2)}
+    train_ids |= dict.fromkeys((1020, 1021), 3) | {1030: 4} | dict.fromkeys(range(1041, 1045), 5)
+    expected = [[train_ids.get(label_id, 255) for label_id in row] for row in ids.tolist()]
     np.testing.assert_array_equal(label, expected)
 
 
@@ -169,15 +168,9 @@ def test_an_edited_file_is_not_resumed_with(
     message = capfd.readouterr().err
     assert "was trained with other options: --classes" in message
     assert str(edited) in message
-    # Without the file the data set has other classes, and is not even opened.
-    without = trained.options()
-    del without["--classes"]
-    assert train(without, "--resume") == 2
 
 
-def test_a_repainted_file_is_resumed_with(
-    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_repainted_file_is_resumed_with(trained: Trained, tmp_path: Path) -> None:
     repainted = tmp_path / "repainted.yaml"
     repainted.write_text(EXAMPLE.read_text().replace("[70, 70, 70]", "[80, 80, 80]"))
     assert train(trained.options(classes=repainted), "--resume") == 0
