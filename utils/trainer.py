@@ -8,20 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Adam
+from torch import Tensor
 
 from dataset.demo import write_demo
 from dataset.loaders import DataError
-from model.pretrained import WeightsError, initialise
-from model.SEAN import SEANet
-from model.teacher import make_teacher
+from model.pretrained import WeightsError
 from utils.checkpoint import CheckpointError, random_state, restore_random_state
 from utils.config import DEMO_FOLDER, DEMO_RUNS, DEMO_TRAINING, TrainingConfig
 from utils.device import DeviceError, autocast, choose_device, make_deterministic
 from utils.evaluate import evaluate
 from utils.experiment import Experiment
 from utils.metrics import class_iou, mean_iou
+from utils.networks import Networks, released
 from utils.options import changed_options, parse_options, plain_options
 from utils.panels import panels
 from utils.processes import Processes
@@ -61,20 +59,10 @@ class Trainer:
         if not resumes and self.processes.is_main:
             self.snapshots.claim()
         self.data = TrainingData(experiment, config, self.device, self.processes)
-        torch.manual_seed(config.seed)
-        network = SEANet(config.num_classes, config.classifier_branches, config.uses_attention)
-        weights = "resumed" if saved else initialise(network, config.restore_from)
-        layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
-        self.network = network.to(self.device, memory_format=layout)  # type: ignore[call-overload]
-        self.teacher = make_teacher(self.network)
+        if saved:
+            self._check_options(saved)
+        self.networks = Networks(config, self.device, self.processes, saved)
         torch.manual_seed(config.seed + self.processes.rank)  # noise differs between processes
-        self.optimizer = Adam(
-            [p for p in network.parameters() if p.requires_grad],
-            lr=config.learning_rate,
-            betas=(config.momentum, 0.999),
-            weight_decay=config.weight_decay,
-            fused=self.device.type != "mps",
-        )
         self.epoch, self.batch, self.iteration = 0, 0, 0
         self.best_miou, self.miou = -1.0, -1.0
         self.history = torch.zeros(0, 4)
@@ -82,11 +70,6 @@ class Trainer:
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []
         if saved:
             self._restore(saved)
-        self.student: nn.Module = self.processes.wrap(self.network, self.device)
-        self.running_teacher: nn.Module = self.teacher
-        if config.compile:
-            self.student = torch.compile(self.student)  # type: ignore[assignment]
-            self.running_teacher = torch.compile(self.teacher)  # type: ignore[assignment]
         total = config.num_epoch * self.data.iterations
         self.last_iteration = min(total, config.max_iters or total)
         if resumes and self.processes.is_main:
@@ -96,7 +79,7 @@ class Trainer:
             self.snapshots.board if config.tensorboard else None,
             self.last_iteration, self.iteration, self.processes.is_main,
         )  # fmt: skip
-        for line in self._heading(weights, warning):
+        for line in self._heading(warning):
             self.reporter.line(line)
 
     def run(self, stop: StopRequest) -> bool:
@@ -140,14 +123,15 @@ class Trainer:
     def finish(self) -> None:
         """Save the final teacher and say where it is."""
         if self.processes.is_main:
-            self.snapshots.save_final(_released(self.teacher))
+            self.snapshots.save_final(released(self.networks.plain_teacher))
         scores = f"last mIoU {self.miou:.4f}, best {self.best_miou:.4f}; " if self.miou >= 0 else ""
         self.reporter.line(f"{scores}final teacher: {self.snapshots.final}")
 
     def _iterate(self, batches: list[Domains]) -> None:
         result = train_step(
-            self.student, self.running_teacher, self.optimizer, batches, self.config, self.processes
-        )
+            self.networks.student, self.networks.teacher, self.networks.optimizer, batches,
+            self.config, self.processes,
+        )  # fmt: skip
         names = tuple(name for batch in batches for name in batch.names)
         self.unread.append((torch.stack(result), names))
         self.batch += 1
@@ -180,7 +164,7 @@ class Trainer:
             )
         self.unread.clear()
         self.history = torch.cat([self.history, rows[:, :4]])
-        rate = self.optimizer.param_groups[0]["lr"]
+        rate = self.networks.optimizer.param_groups[0]["lr"]
         self.reporter.progress(
             self.iteration, self.epoch, self.batch, self.data.iterations, rate,
             rows.mean(0).tolist(),
@@ -189,7 +173,7 @@ class Trainer:
     def _score(self) -> None:
         """Score what --score names; of both, the teacher comes last and is what counts."""
         self._read_results()  # a network of numbers that are not finite is not scored
-        networks = {"student": self.network, "teacher": self.running_teacher}
+        networks = {"student": self.networks.plain_student, "teacher": self.networks.teacher}
         for name in networks if self.config.score == "both" else [self.config.score]:
             precision = autocast(self.device, self.config.precision)
             counts = evaluate(
@@ -201,9 +185,10 @@ class Trainer:
             self.reporter.score(self.iteration, name, self.miou, classes)
         if self.miou > self.best_miou:
             self.best_miou = self.miou
-            best = self.network if self.config.score == "student" else self.teacher
+            trained = self.networks
+            best = trained.plain_student if name == "student" else trained.plain_teacher
             if self.processes.is_main:
-                self.snapshots.save_best(_released(best), self.epoch, self.batch, self.miou)
+                self.snapshots.save_best(released(best), self.epoch, self.batch, self.miou)
 
     def _draw(self) -> None:
         """Draw the curves anew and, for TensorBoard, what the teacher makes of a few images."""
@@ -213,7 +198,7 @@ class Trainer:
         self.snapshots.draw_curves()
         if self.config.tensorboard:
             precision = autocast(self.device, self.config.precision)
-            pictures = panels(self.teacher, self.data.shown, precision)
+            pictures = panels(self.networks.plain_teacher, self.data.shown, precision)
             self.reporter.pictures(self.iteration, pictures)
 
     def _save(self) -> None:
@@ -233,9 +218,7 @@ class Trainer:
         self.snapshots.save_history(self.history)
         self.snapshots.save_last(
             {
-                "student": self.network.state_dict(),
-                "teacher": self.teacher.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                **self.networks.state(),
                 "epoch": self.epoch,
                 "batch": self.batch,
                 "iteration": self.iteration,
@@ -249,7 +232,7 @@ class Trainer:
             }
         )
 
-    def _restore(self, saved: dict[str, Any]) -> None:
+    def _check_options(self, saved: dict[str, Any]) -> None:
         changed = changed_options(self.config, saved["options"])
         if saved["options"]["processes"] != self.processes.world_size:
             changed.append(f"processes {saved['options']['processes']}")
@@ -261,18 +244,8 @@ class Trainer:
                 f"{self.snapshots.last} was trained with other options: {', '.join(changed)}\n"
                 "  give the same options, or --resume_anyway to go on with the new ones"
             )
-        settings = [dict(group, params=None) for group in self.optimizer.param_groups]
-        try:
-            self.network.load_state_dict(saved["student"])
-            self.teacher.load_state_dict(saved["teacher"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, ValueError):
-            raise CheckpointError(
-                f"{self.snapshots.last} trained other tensors than these options do\n"
-                f"  changed: {', '.join(changed)}; give the same options"
-            ) from None
-        for group, setting in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update((name, setting[name]) for name in setting if name != "params")
+
+    def _restore(self, saved: dict[str, Any]) -> None:
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.iteration, self.history = saved["iteration"], saved["history"]
         self.miou, self.best_miou = saved["miou"], saved["best_miou"]
@@ -280,7 +253,7 @@ class Trainer:
             self.data.problems.found = saved["problems"][self.processes.rank]
             restore_random_state(saved["random"][self.processes.rank], self.device)
 
-    def _heading(self, weights: str, warning: str) -> list[str]:
+    def _heading(self, warning: str) -> list[str]:
         config = self.config
         options = " ".join(f"--{name} {value}" for name, value in plain_options(config).items())
         return [
@@ -288,14 +261,10 @@ class Trainer:
             f"options: {options}",
             f"protocol: {self.data.protocol}",
             f"data: {self.data.summary}",
-            f"weights: {weights}" + (f" at iteration {self.iteration}" if self.iteration else ""),
+            f"weights: {self.networks.weights}"
+            + (f" at iteration {self.iteration}" if self.iteration else ""),
             *([f"warning: {warning}"] if warning else []),
         ]
-
-
-def _released(network: SEANet) -> dict[str, Tensor]:
-    """The bare state dict that is published: what the original's evaluation can load."""
-    return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
 
 
 def main(experiment: Experiment, description: str) -> None:
