@@ -55,15 +55,17 @@ def tiles(picture: Picture) -> list[Picture]:
     return [picture[TITLE : TITLE + HEIGHT, left : left + WIDTH] for left in lefts]
 
 
-def test_a_panel_shows_input_prediction_truth_and_attention(root: Path) -> None:
+def test_a_panel_shows_input_prediction_truth_error_and_attention(root: Path) -> None:
     dataset, [(name, picture)] = shown(root, "own size")
     assert name == dataset.names[0]
-    photograph, prediction, truth, attention = tiles(picture)
+    photograph, prediction, truth, error, attention = tiles(picture)
     original = read_image(dataset.image_folder / name).astype(int)
     assert np.abs(photograph - original).mean() < 15  # it is blurred by the network's input size
     colours = dataset.label_space.colours
     assert (prediction == colours[CAR]).all()
     np.testing.assert_array_equal(truth, colour_map(dataset.read_label(name), colours))
+    right = (truth == colours[CAR]).all(-1)
+    assert (error[right] == 235).all()
     assert attention.mean() < 0.5 * photograph.mean()  # 0 is the dark end of the scale
 
 
@@ -71,7 +73,7 @@ def test_a_panel_shows_input_prediction_truth_and_attention(root: Path) -> None:
 @pytest.mark.parametrize("labels", ["none", "own size"])
 def test_what_there_is_not_is_left_out(root: Path, labels: Any, use_attention: bool) -> None:
     _, [(_, picture)] = shown(root, labels, use_attention)
-    count = 2 + (labels != "none") + use_attention
+    count = 2 + 2 * (labels != "none") + use_attention
     assert picture.shape == (TITLE + HEIGHT + GAP, GAP + count * (WIDTH + GAP), 3)
 
 

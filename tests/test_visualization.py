@@ -109,7 +109,7 @@ def test_overlay_blends(rng, alpha):
 )
 def test_panel_size(rng, count, width, shape, expected):
     """Gaps of 8 pixels around and between the tiles, 30 above for the titles."""
-    tiles = [(f"title {index}", picture(rng, *shape)) for index in range(count)]
+    tiles = {f"title {index}": picture(rng, *shape) for index in range(count)}
     canvas = panel(tiles, width)
     assert canvas.shape == (*expected, 3)
     assert canvas.dtype == np.uint8
@@ -117,7 +117,7 @@ def test_panel_size(rng, count, width, shape, expected):
 
 def test_panel_shows_tiles_in_order_under_their_titles():
     colours = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
-    tiles = [("x", np.full((32, 64, 3), colour, np.uint8)) for colour in colours]
+    tiles = {f"x{c}": np.full((32, 64, 3), c, np.uint8) for c in colours}
     canvas = panel(tiles, 64)
     for index, colour in enumerate(colours):
         left = 8 + index * 72
@@ -129,7 +129,7 @@ def test_panel_shows_tiles_in_order_under_their_titles():
 
 def test_panel_invents_no_colours_for_label_maps(rng):
     classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
-    canvas = panel([("prediction", colour_map(classes, COLOURS))], 133)
+    canvas = panel({"prediction": colour_map(classes, COLOURS)}, 133)
     tile = canvas[30:-8, 8:-8].reshape(-1, 3)
     assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
 

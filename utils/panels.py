@@ -12,7 +12,7 @@ from PIL import Image
 from dataset.segmentation_dataset import SegmentationDataset, network_input
 from model.SEAN import SEANet
 from utils.evaluate import class_map, scoring
-from utils.visualization import Picture, colour_map, heat_map, overlay, panel
+from utils.visualization import Picture, panel, tiles_of
 
 
 def panels(
@@ -21,7 +21,7 @@ def panels(
     autocast: contextlib.AbstractContextManager[None] | torch.autocast,
     count: int = 3,
 ) -> Iterator[tuple[str, Picture]]:
-    """Show the first images of a data set: input, prediction; ground truth, attention if any.
+    """Show the first images of a data set: input, prediction; truth, errors, attention if any.
 
     Args:
         network: returns attention and logits.
@@ -33,18 +33,19 @@ def panels(
         An image's name, and its panel: RGB, uint8, (H, W, 3).
     """
     device = next(network.parameters()).device
-    colours = dataset.label_space.colours
+    ignored = dataset.ignore_label
     for sample in map(dataset.__getitem__, range(min(count, len(dataset)))):
         height, width = (sample.image if sample.label is None else sample.label).shape[-2:]
         with scoring(network), autocast:
             attention, logits = network(network_input(sample.image[None].to(device)))
         classes = class_map(logits[0], (height, width)).cpu().numpy().astype(np.uint8)
         image = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
-        picture = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
-        tiles = [("input", picture), ("prediction", colour_map(classes, colours))]
-        if sample.label is not None:
-            tiles.append(("ground truth", colour_map(sample.label.numpy(), colours)))
-        if network.use_attention:
-            heat = heat_map(attention[0, 0].float().cpu().numpy(), (width, height), "inferno")
-            tiles.append(("attention", overlay(picture, heat, 0.6)))
+        tiles = tiles_of(
+            np.asarray(image.resize((width, height), Image.Resampling.BICUBIC)),
+            classes,
+            np.full_like(classes, ignored) if sample.label is None else sample.label.numpy(),
+            attention[0, 0].float().cpu().numpy() if network.use_attention else None,
+            dataset.label_space.colours,
+            ignored,
+        )
         yield sample.name, panel(tiles, width=256)

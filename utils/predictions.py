@@ -16,16 +16,15 @@ from dataset.segmentation_dataset import SegmentationDataset
 from utils.checkpoint import make_folder, whole_file
 from utils.config import EvaluationConfig
 from utils.visualization import (
+    ATTENTION_COLOURS,
+    CONFIDENCE_COLOURS,
     Picture,
     colour_map,
-    error_map,
     heat_map,
-    heat_over,
     panel,
+    tiles_of,
     with_colour_bar,
 )
-
-ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
 
 
 class Predicted(NamedTuple):
@@ -95,19 +94,18 @@ class PredictionFiles:
             heat = with_colour_bar(heat, CONFIDENCE_COLOURS, "confidence")
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
-            save_png(self.folder / f"{stem}_panel.png", panel(list(tiles.items())))
+            save_png(self.folder / f"{stem}_panel.png", panel(tiles))
         return tiles
 
     def _tiles(self, predicted: Predicted) -> dict[str, Picture]:
-        colours, label = self.space.colours, predicted.label
-        picture = self._picture(predicted)
-        tiles = {"input": picture, "prediction": colour_map(predicted.classes, colours)}
-        if (label < self.space.num_classes).any():
-            tiles["ground truth"] = colour_map(label, colours)
-            tiles["error"] = error_map(predicted.classes, label, self.config.ignore_label)
-        if not self.config.no_attention:
-            tiles["attention"] = heat_over(picture, predicted.attention, ATTENTION_COLOURS)
-        return tiles
+        return tiles_of(
+            self._picture(predicted),
+            predicted.classes,
+            predicted.label,
+            None if self.config.no_attention else predicted.attention,
+            self.space.colours,
+            self.config.ignore_label,
+        )
 
     def _picture(self, predicted: Predicted) -> Picture:
         image = Image.fromarray(read_image(self.dataset.image_folder / predicted.name))

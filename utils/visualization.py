@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
 
 Picture = NDArray[np.uint8]
 """RGB, uint8, (H, W, 3)."""
@@ -80,21 +82,52 @@ def heat_over(picture: Picture, values: NDArray[np.floating], colours: str) -> P
     return overlay(grey, heat_map(values, picture.shape[1::-1], colours), 0.6)
 
 
-def panel(tiles: Sequence[tuple[str, Picture]], width: int = 384) -> Picture:
+def tiles_of(
+    picture: Picture,
+    classes: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    attention: NDArray[np.floating] | None,
+    colours: Sequence[tuple[int, int, int]],
+    ignore_label: int,
+) -> dict[str, Picture]:
+    """Everything there is to see of an image, for `panel`.
+
+    Args:
+        picture: RGB, uint8, (H, W, 3).
+        classes: predicted train ids, uint8, (H, W).
+        label: train ids, uint8, (H, W); ``ignore_label`` everywhere where there is no label map.
+        attention: (h, w), 0..1; None for a network without.
+        colours: one RGB colour a class.
+        ignore_label: train id of pixels without a class.
+
+    Returns:
+        Title -> picture, RGB, uint8, (H, W, 3).
+    """
+    tiles = {"input": picture, "prediction": colour_map(classes, colours)}
+    if (label != ignore_label).any():
+        tiles["ground truth"] = colour_map(label, colours)
+        tiles["error"] = error_map(classes, label, ignore_label)
+    if attention is not None:
+        tiles["attention"] = heat_over(picture, attention, ATTENTION_COLOURS)
+    return tiles
+
+
+def panel(tiles: Mapping[str, Picture], width: int = 384) -> Picture:
     """Put pictures side by side, each under its title.
 
     Args:
-        tiles: title and picture; all pictures have one shape of frame (height / width).
+        tiles: title -> picture; all pictures have one shape of frame (height / width).
         width: of a tile, in pixels.
 
     Returns:
         RGB, uint8.
     """
-    height, gap, caption = round(width * tiles[0][1].shape[0] / tiles[0][1].shape[1]), 8, 30
+    rows, columns, _ = next(iter(tiles.values())).shape
+    height, gap, caption = round(width * rows / columns), 8, 30
     canvas = Image.new("RGB", ((width + gap) * len(tiles) + gap, height + caption + gap), "white")
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(16)
-    for position, (title, picture) in enumerate(tiles):
+    for position, (title, picture) in enumerate(tiles.items()):
         left = gap + position * (width + gap)
         draw.text((left + width / 2, caption / 2), title, "black", font, anchor="mm")
         canvas.paste(resized(picture, (width, height)), (left, caption))
