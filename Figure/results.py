@@ -1,0 +1,38 @@
+"""Draw Figure/results.png: what a network that the demo trained makes of the demo's target images.
+
+    python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 400 --snapshot_dir Snap/figure
+    python -m Figure.results Snap/figure/GTA_TeacherNet.pth
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dataset.cityscapes_dataset import CityscapesDataset
+from model.pretrained import load_weights, read_state_dict
+from model.SEAN import SEANet
+from utils.config import DEMO_FOLDER
+from utils.device import autocast, choose_device
+from utils.panels import panels
+
+INPUT_SIZE = (192, 96)
+
+
+def main() -> None:
+    """Put the panels of the first target images under one another."""
+    network = SEANet(19)
+    load_weights(network, read_state_dict(sys.argv[1]), sys.argv[1])
+    device = choose_device("auto")
+    data = CityscapesDataset(Path(DEMO_FOLDER) / "Cityscapes", INPUT_SIZE, labels="own size")
+    rows = [
+        picture for _, picture in panels(network.to(device), data, autocast(device, "fp32"), 4)
+    ]
+    Image.fromarray(np.concatenate(rows)).save(Path(__file__).with_suffix(".png"), optimize=True)
+
+
+if __name__ == "__main__":
+    main()
