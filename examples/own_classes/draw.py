@@ -44,9 +44,8 @@ def write_scene(
 def draw(root: Path, count: int = 60, size: tuple[int, int] = (256, 128)) -> None:
     """Write ``count`` renderings, and a third as many photographs to train on and to score on."""
     for i in range(count):
-        name = f"{i:04d}.png"
-        renders = root / "renders"
-        write_scene(renders / "rgb" / name, renders / "ids" / name, "render", RENDERED, size, i)
+        image, label = (root / "renders" / kind / f"{i:04d}.png" for kind in ("rgb", "ids"))
+        write_scene(image, label, "render", RENDERED, size, i)
     for first, split in ((count, "train"), (2 * count, "val")):
         for i in range(max(1, count // 3)):
             photo = root / "photos" / split / f"{i:04d}_photo.jpg"
@@ -55,7 +54,6 @@ def draw(root: Path, count: int = 60, size: tuple[int, int] = (256, 128)) -> Non
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    if folder.exists():
-        sys.exit(f"error: {folder} is there already\n  give a new folder, or remove it")
-    draw(folder)
+    if Path(sys.argv[1]).exists():
+        sys.exit(f"error: {sys.argv[1]} is there already\n  give a new folder, or remove it")
+    draw(Path(sys.argv[1]))
