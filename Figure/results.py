@@ -1,7 +1,7 @@
 """Draw Figure/results.png: what a network that the demo trained makes of the demo's target images.
 
-    python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 400 --snapshot_dir Snap/figure
-    python -m Figure.results Snap/figure/GTA_TeacherNet.pth
+python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 400 --snapshot_dir Snap/figure
+python -m Figure.results Snap/figure/GTA_TeacherNet.pth
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def main() -> None:
     load_weights(network, read_state_dict(sys.argv[1]), sys.argv[1])
     device = choose_device("auto")
     data = CityscapesDataset(Path(DEMO_FOLDER) / "Cityscapes", INPUT_SIZE, labels="own size")
-    rows = [
-        picture for _, picture in panels(network.to(device), data, autocast(device, "fp32"), 4)
-    ]
+    rows = [picture for _, picture in panels(network.to(device), data, autocast(device, "fp32"), 4)]
     Image.fromarray(np.concatenate(rows)).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 
