@@ -24,6 +24,8 @@ ALLOWED = {
     "utils.report": ("utils.scores", "utils.visualization"),
     **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
     "dataset*": ("dataset.*",),
+    # A command, not the network: it reads options and writes a file.
+    "model.export": ("model.*", "utils.checkpoint", "utils.options", "utils.reporting"),
     "model*": ("model.*",),
     "utils*": ("dataset.*", "model.*", "utils.*"),
     "evaluation": ("dataset.*", "model.*", "utils.*"),

@@ -35,7 +35,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise CheckpointError(
             f"cannot write {path}: {error.strerror or error}\n"
-            "  what was saved before is intact; free space or choose another --snapshot_dir"
+            "  what was saved before is intact; free space or choose another folder"
         ) from None
     finally:
         beside.unlink(missing_ok=True)

@@ -1,0 +1,150 @@
+"""Export a checkpoint for programs without this code, with batch and image size left open.
+
+    python -m model.export Snap/GTA_TeacherNet.pth --format onnx
+    python -m model.export Snap/GTA_TeacherNet.pth --format torch_export --output sean.pt2
+
+The graph is the network alone, nothing before or after it; what the images must be is written into
+the file (`describe`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from model.pretrained import BGR_MEAN, WeightsError, class_count, load_weights, read_state_dict
+from model.SEAN import SEANet
+from utils.checkpoint import CheckpointError, whole_file
+from utils.options import Size, integer, size
+from utils.reporting import fail
+
+EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
+
+
+class ExportError(Exception):
+    """An export that cannot be made: the message says why and the remedy."""
+
+
+class NamedOutputs(nn.Module):
+    """The network with its outputs in a dictionary, which a reader needs no class of ours for.
+
+    Args:
+        network: what to export.
+    """
+
+    def __init__(self, network: SEANet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map (B, 3, H, W) to ``attention``, (B, 1, h, w), and ``logits``, (B, C, h, w)."""
+        return self.network(images)._asdict()
+
+
+def describe(num_classes: int, input_size: Size) -> dict[str, Any]:
+    """What a user of the exported file needs to know, as it is stored in the file.
+
+    Args:
+        num_classes: C.
+        input_size: width and height of the images it was trained on.
+    """
+    return {
+        "images": "float32, (batch, 3, height, width), grey levels 0..255 in the order BGR minus "
+        "mean_bgr, not scaled; height and width are 16 or more",
+        "mean_bgr": BGR_MEAN,
+        "input_size": input_size,
+        "attention": "float32, (batch, 1, height // 8, width // 8), in 0..1",
+        "logits": "float32, (batch, num_classes, height // 8, width // 8): resize bilinearly to "
+        "the picture's size, corners not aligned; the largest is the class",
+        "num_classes": num_classes,
+    }
+
+
+def export(network: SEANet, format: str, file: IO[bytes], description: dict[str, Any]) -> None:
+    """Write a network as a graph.
+
+    Args:
+        network: is set to evaluation mode, its parameters frozen.
+        format: ``onnx``, or ``torch_export`` for torch.export.load.
+        file: where the bytes go.
+        description: stored in the file: as ONNX metadata, what is no text as JSON; or as
+            ``description.json`` within a .pt2.
+    """
+    module = NamedOutputs(network).eval().requires_grad_(False)
+    example = torch.zeros(2, 3, 64, 96)  # any but 1: a size of 1 would be taken for a constant
+    if format == "torch_export":
+        dynamic = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+        program = torch.export.export(module, (example,), dynamic_shapes={"images": dynamic})
+        torch.export.save(program, file, extra_files={"description.json": json.dumps(description)})
+        return
+    import onnx
+
+    graph = torch.onnx.export(
+        module,
+        (example,),
+        input_names=["images"],
+        output_names=["attention", "logits"],
+        dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    ).model_proto
+    graph.doc_string = "SEAN: images -> attention, logits; the metadata says what they are"
+    notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
+    onnx.helper.set_model_props(graph, notes)
+    file.write(graph.SerializeToString())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and export; a mistake ends in one message and status 2."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("checkpoint")
+    parser.add_argument("--format", choices=EXTENSIONS, required=True)
+    parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
+    parser.add_argument(
+        *("--input_size", "--input-size"), type=size, default=(1024, 512), metavar="W,H",
+        help="the training's, noted in the file; other sizes work too (default: 1024,512)",
+    )  # fmt: skip
+    parser.add_argument(
+        *("--no_attention", "--no-attention"), action="store_true",
+        help="for checkpoints trained with --no_attention or --source_only",
+    )  # fmt: skip
+    parser.add_argument(
+        *("--classifier_branches", "--classifier-branches"), type=integer(1, 4), default=2,
+        help="what the checkpoint was trained with (default: 2)", metavar="N",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
+    try:
+        _check(options.format, output)
+        state = read_state_dict(options.checkpoint)
+        classes = class_count(state, options.checkpoint)
+        network = SEANet(classes, options.classifier_branches, not options.no_attention)
+        load_weights(network, state, options.checkpoint)
+        with whole_file(output) as file:
+            export(network, options.format, file, describe(classes, options.input_size))
+    except (WeightsError, CheckpointError, ExportError) as error:
+        fail(error)
+    print(f"{output}: {classes} classes, {output.stat().st_size / 1e6:.0f} MB")
+
+
+def _check(format: str, output: Path) -> None:
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if format == "onnx" and missing:
+        raise ExportError(
+            f"--format onnx needs {' and '.join(missing)}\n  pip install onnx onnxscript"
+        )
+    if output.exists():
+        raise ExportError(f"{output} exists\n  choose another --output, or remove it")
+
+
+if __name__ == "__main__":
+    main()
