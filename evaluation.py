@@ -1,6 +1,7 @@
 """Score a checkpoint on Cityscapes; write its label maps, pictures, tables and a report.
 
     python evaluation.py --data_dir data/Cityscapes --restore-from Snap/GTA_TeacherNet.pth
+    python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
     python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 
 How a network is run is in utils/evaluate.py, the scores in utils/scores.py, the files of an image
@@ -9,6 +10,7 @@ in utils/predictions.py, the page in utils/report.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from utils.device import DeviceError, autocast, choose_device
 from utils.evaluate import class_map, confidence_map, evaluate, scoring
 from utils.metrics import confusion_matrix, mean_iou
 from utils.options import parse_options
+from utils.own_images import predict_own_images
 from utils.predictions import Predicted, PredictionFiles
 from utils.report import WorstPanels, page
 from utils.reporting import fail
@@ -55,32 +58,13 @@ class Evaluation:
     def __init__(self, config: EvaluationConfig) -> None:
         self.config = config
         self.device = choose_device(config.device)
-        self.kinds = own_target(config.classes) if config.classes else DATASETS
-        self.network = self._load(config.restore_from)
+        self.kinds = data_sets(config)
+        self.network = load_network(config, self.kinds, self.device)
         self.dataset = self._find_data(self.network.num_classes)
         self.space = self.dataset.label_space
         self.files = PredictionFiles(config, self.dataset)
         self.folder = self.files.folder
         self.panels = WorstPanels()
-
-    def _load(self, path: str) -> SEANet:
-        state = read_state_dict(path)
-        classes = class_count(state, path)
-        if self.config.num_classes not in (None, classes):
-            raise WeightsError(
-                f"{path} is a checkpoint for {classes} classes, not {self.config.num_classes}\n"
-                "  leave --num-classes out: it is read from the checkpoint"
-            )
-        if classes not in self.kinds:
-            raise WeightsError(
-                f"{path} is a checkpoint for {classes} classes; "
-                f"{self.config.classes or 'Cityscapes'} is labelled for "
-                f"{' or '.join(map(str, self.kinds))}\n"
-                "  give a checkpoint that was trained on these, or the --classes of its training"
-            )
-        network = SEANet(classes, self.config.classifier_branches, not self.config.no_attention)
-        load_weights(network, state, path)
-        return network.to(self.device)
 
     def _find_data(self, classes: int) -> SegmentationDataset:
         config = self.config
@@ -192,10 +176,48 @@ class Evaluation:
         )
 
 
-def own_target(file: str) -> dict[int, type[SegmentationDataset]]:
-    """What `DATASETS` holds, for the classes of a file."""
-    target = read_classes(Path(file)).target
+def data_sets(config: EvaluationConfig) -> Mapping[int, type[SegmentationDataset]]:
+    """Class count -> the data set with these classes: Cityscapes, or what --classes says.
+
+    Raises:
+        DataError: the file of --classes cannot be read, or has a mistake.
+    """
+    if config.classes is None:
+        return DATASETS
+    target = read_classes(Path(config.classes)).target
     return {target.classes.num_classes: target.data_set(CityscapesDataset)}
+
+
+def load_network(
+    config: EvaluationConfig, kinds: Mapping[int, type[SegmentationDataset]], device: torch.device
+) -> SEANet:
+    """Read the checkpoint that the options name.
+
+    Args:
+        config: the options.
+        kinds: class count -> the data set that has these classes.
+        device: where the network goes.
+
+    Raises:
+        WeightsError: it cannot be used, or its classes are unknown.
+    """
+    path = config.restore_from
+    state = read_state_dict(path)
+    classes = class_count(state, path)
+    if config.num_classes not in (None, classes):
+        raise WeightsError(
+            f"{path} is a checkpoint for {classes} classes, not {config.num_classes}\n"
+            "  leave --num-classes out: it is read from the checkpoint"
+        )
+    if classes not in kinds:
+        raise WeightsError(
+            f"{path} is a checkpoint for {classes} classes; {config.classes or 'Cityscapes'} is "
+            f"labelled for {' or '.join(map(str, kinds))}\n"
+            "  give a checkpoint that was trained on these, or the --classes of its training"
+        )
+    network = SEANet(classes, config.classifier_branches, not config.no_attention)
+    load_weights(network, state, path)
+    return network.to(device)
 
 
 def compare_demo_runs(evaluation: Evaluation, sean: Scores) -> None:
@@ -233,6 +255,13 @@ def main() -> None:
     """Read the command line and evaluate; a user's mistake ends in one message and status 2."""
     config = parse_options(EvaluationConfig(), DEMO_EVALUATION, "Score a checkpoint on Cityscapes.")
     try:
+        if config.images is not None:
+            device = choose_device(config.device)
+            kinds = data_sets(config)
+            network = load_network(config, kinds, device)
+            space = kinds[network.num_classes].label_space
+            predict_own_images(Path(config.images), network, space, config, device)
+            return
         evaluation = Evaluation(config)
         scores = evaluation.run()
         if config.demo and scores:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -28,11 +28,13 @@ class DataError(Exception):
     """A data folder, list or file that cannot be used: the message names it and the remedy."""
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     """Read a photograph.
 
     Args:
         path: an image file; grey, palette, RGBA, CMYK and 16-bit images are converted to 8-bit RGB.
+        upright: whether to turn it as its EXIF orientation says, which cameras write. Without, as
+            for the data sets, it stays as its label map is.
 
     Returns:
         uint8, (H, W, 3), RGB.
@@ -47,10 +49,12 @@ def read_image(path: Path) -> NDArray[np.uint8]:
                 grey = (np.asarray(picture) >> 8).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
             if picture.format != "PNG":
-                return np.asarray(picture.convert("RGB"))
-        if _is_8_bit(data, "rgb"):
+                turned = ImageOps.exif_transpose(picture) if upright else picture
+                return np.asarray(turned.convert("RGB"))
+        if _is_8_bit(data, "rgb") and not upright:
             return _decode_8_bit_png(data, picture.size, "rgb")
-        return _decode_png(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+        orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
+        return _decode_png(data, cv2.IMREAD_COLOR_RGB | orientation)
     except _DECODING_ERRORS as error:
         raise _unreadable(path, data, error) from None
 

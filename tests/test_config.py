@@ -17,7 +17,7 @@ FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(
 # One value for each type, as text and as parsed, that every option of the type accepts.
 SAMPLES = {
     int: ("3", 3),
-    float: ("0.5", 0.5),
+    float: ("0.25", 0.25),
     str: ("some/where", "some/where"),
     tuple[int, int]: ("64,32", (64, 32)),
     bool: (None, True),
@@ -40,6 +40,7 @@ ORIGINAL_EVALUATION = [
 ]
 ADDED_EVALUATION = [
     "split", "report", "export", "save_panels", "save_attention", "save_confidence", "demo",
+    "images", "alpha", "classes", "cache_dir",
 ]  # fmt: skip
 
 DEFAULTS = {

@@ -213,6 +213,12 @@ class EvaluationConfig:
         None, "text file with one image a line; without it the folder is scanned"
     )
     restore_from: str = option("Snap/GTA_TeacherNet.pth", "the checkpoint to evaluate")
+    images: str | None = option(
+        None,
+        "instead of the data: an image, a folder of images or a video of yours to predict; writes "
+        "overlays, scores nothing, and has no use for labels, workers and panels",
+    )
+    alpha: float = option(0.5, "with --images: the colours' share in the overlay", number(0, 1))
     snapshot_dir: str = option("Snap/Maps", "folder of everything that is written")
     classes: str | None = _COMMON["classes"]
     num_classes: int | None = option(

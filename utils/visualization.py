@@ -112,6 +112,23 @@ def tiles_of(
     return tiles
 
 
+def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Picture:
+    """Name the colours of a colour map, one row a class.
+
+    Returns:
+        RGB, uint8.
+    """
+    row, font = 24, ImageFont.load_default(16)
+    width = round(max(font.getlength(name) for name in names))
+    canvas = Image.new("RGB", (3 * row + width, row * (len(names) + 1)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
+        top = row // 2 + row * index
+        draw.rectangle((row // 2, top + 2, 2 * row - 4, top + row - 3), colour)
+        draw.text((2 * row + 4, top + row / 2), name, "black", font, anchor="lm")
+    return np.asarray(canvas)
+
+
 def panel(tiles: Mapping[str, Picture], width: int = 384) -> Picture:
     """Put pictures side by side, each under its title.
 

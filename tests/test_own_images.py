@@ -1,0 +1,278 @@
+"""Own images and videos: results equal a naive computation, and nothing is written over."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import evaluation
+from dataset.image_files import DataError
+from dataset.labels import CLASSES_16, LabelSpace
+from dataset.segmentation_dataset import MEAN_BGR
+from model.SEAN import Prediction
+from tests.test_bad_input import network_state
+from tests.test_video import frames, write
+from utils.config import EvaluationConfig
+from utils.own_images import paint_pictures, predict_own_images
+from utils.video import VideoFile
+from utils.visualization import Picture
+
+SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
+CPU = torch.device("cpu")
+
+
+class Brightest(nn.Module):
+    """Its class is the channel, of BGR minus mean, that is the brightest in a cell of 8x8."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        cells = F.avg_pool2d(images, 8)
+        return Prediction(torch.zeros_like(cells[:, :1]), cells)
+
+
+def upsample(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
+    """(h, w) to (height, width): bilinear, corners not aligned."""
+    for axis, size in enumerate((height, width)):
+        length = values.shape[axis]
+        places = np.clip((np.arange(size) + 0.5) * length / size - 0.5, 0, length - 1)
+        low = places.astype(int)
+        share = places - low
+        high = np.minimum(low + 1, length - 1)
+        weights = share[:, None] if axis == 0 else share
+        values = values.take(low, axis) * (1 - weights) + values.take(high, axis) * weights
+    return values
+
+
+def naive_classes(picture: Picture) -> NDArray[np.uint8]:
+    """What `Brightest` says of a picture that enters it at 64x32."""
+    resized = np.asarray(Image.fromarray(picture).resize((64, 32), Image.Resampling.BICUBIC))
+    bgr = resized[..., ::-1].astype(float) - MEAN_BGR
+    cells = bgr.reshape(4, 8, 8, 8, 3).mean((1, 3))  # (h, w, 3)
+    height, width = picture.shape[:2]
+    channels = [upsample(cells[..., channel], height, width) for channel in range(3)]
+    return np.argmax(channels, 0).astype(np.uint8)
+
+
+def blobs(seed: int, width: int, height: int) -> Picture:
+    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def predict(source: Path, folder: Path, **options: object) -> None:
+    config = EvaluationConfig(input_size=(64, 32), snapshot_dir=str(folder))
+    predict_own_images(source, Brightest(), SPACE, replace(config, **options), CPU)
+
+
+def written(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def read(path: Path) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    (folder / "day/late").mkdir(parents=True)
+    for name, seed, mode, size in (
+        ("a.png", 0, "RGB", (37, 23)),
+        ("day/a.tif", 1, "L", (64, 32)),
+        ("day/b.c.webp", 2, "RGB", (131, 75)),
+        ("day/late/d.PNG", 3, "RGBA", (1, 9)),
+        ("e.bmp", 4, "P", (200, 16)),
+    ):
+        Image.fromarray(blobs(seed, *size)).convert(mode).save(folder / name, lossless=True)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+@pytest.mark.parametrize(("batch_size", "alpha"), [(1, 0.5), (3, 0.25)])
+def test_images_equal_the_naive_computation(
+    batch_size: int, alpha: float, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maps = tmp_path / "maps"
+    predict(photos, maps, batch_size=batch_size, alpha=alpha)
+    stems = {"a": "a.png", "day/a": "day/a.tif", "day/b.c": "day/b.c.webp", "e": "e.bmp"}
+    stems["day/late/d"] = "day/late/d.PNG"
+    expected = [f"{stem}{end}.png" for stem in stems for end in ("", "_color", "_overlay")]
+    assert written(maps) == sorted([*expected, "legend.png"])
+    for stem, name in stems.items():
+        picture = np.asarray(Image.open(photos / name).convert("RGB"))
+        classes = read(maps / f"{stem}.png")
+        assert classes.shape == picture.shape[:2]
+        assert (classes != naive_classes(picture)).mean() < 0.002, name  # ties between channels
+        colours = np.array(SPACE.colours)[classes]
+        np.testing.assert_array_equal(read(maps / f"{stem}_color.png"), colours)
+        blend = np.floor((1 - alpha) * picture + alpha * colours)
+        np.testing.assert_array_equal(read(maps / f"{stem}_overlay.png"), blend)
+    assert len(np.unique(read(maps / "day/b.c.png"))) == 3
+    assert "nothing was scored" in capsys.readouterr().out
+
+
+def test_the_ends_of_alpha(photos: Path, tmp_path: Path) -> None:
+    for alpha in (0, 1):
+        predict(photos / "a.png", tmp_path / str(alpha), alpha=alpha)
+    np.testing.assert_array_equal(read(tmp_path / "0/a_overlay.png"), read(photos / "a.png"))
+    np.testing.assert_array_equal(
+        read(tmp_path / "1/a_overlay.png"), read(tmp_path / "1/a_color.png")
+    )
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
+def test_photographs_are_turned_upright(name: str, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored a quarter turn to the left
+    Image.fromarray(blobs(5, 48, 24)).save(tmp_path / name, exif=exif)
+    predict(tmp_path / name, tmp_path / "maps", alpha=0)
+    stored = np.asarray(Image.open(tmp_path / name).convert("RGB"))
+    np.testing.assert_array_equal(read(tmp_path / "maps/photo_overlay.png"), np.rot90(stored, -1))
+
+
+def test_the_legend_holds_every_colour(photos: Path, tmp_path: Path) -> None:
+    predict(photos / "a.png", tmp_path / "maps")
+    found = {tuple(colour) for colour in read(tmp_path / "maps/legend.png").reshape(-1, 3).tolist()}
+    assert set(SPACE.colours) <= found
+
+
+def test_no_more_than_a_batch_is_held() -> None:
+    taken = 0
+
+    def pictures() -> Iterator[Picture]:
+        nonlocal taken
+        for seed in range(10):
+            taken += 1
+            yield blobs(seed, 64, 32)
+
+    config = EvaluationConfig(input_size=(64, 32), batch_size=3)
+    painted = paint_pictures(Brightest(), SPACE, config, CPU, pictures())
+    for done in range(10):
+        next(painted)
+        assert taken == min(10, 3 * (done // 3 + 1))
+    assert not torch.is_inference_mode_enabled()
+
+
+# --- video ------------------------------------------------------------------------------------
+
+
+def test_a_video_gives_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "drive.avi", frames(11), "MJPG", 12.5)
+    predict(source, tmp_path / "maps", batch_size=4, alpha=0.4)
+    assert written(tmp_path / "maps") == ["drive_overlay.mp4", "legend.png"]
+    video = VideoFile(tmp_path / "maps/drive_overlay.mp4")
+    assert (video.size, video.frame_rate, video.announced) == ((64, 32), 12.5, 11)
+    for result, frame in zip(video, VideoFile(source), strict=True):
+        colours = np.array(SPACE.colours)[naive_classes(frame)]
+        assert np.abs(result - (0.6 * frame + 0.4 * colours)).mean() < 12  # the codec's loss
+    out = capsys.readouterr().out
+    assert "11 frames of 64x32, 12.5 a second" in out
+    assert "nothing was scored" in out
+
+
+def test_a_video_of_odd_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, *others = [Image.fromarray(picture) for picture in frames(4, 65, 33)]
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others, duration=100)
+    predict(tmp_path / "moving.gif", tmp_path / "maps")
+    video = VideoFile(tmp_path / "maps/moving_overlay.mp4")
+    assert (video.size, video.frame_rate, len(list(video))) == ((64, 32), 10, 4)
+    assert "even sizes: moving.gif is 65x33" in capsys.readouterr().out
+
+
+def test_a_video_cut_short_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "drive.avi", frames(12), "MJPG")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 3 // 4])
+    predict(source, tmp_path / "maps")
+    count = len(list(VideoFile(tmp_path / "maps/drive_overlay.mp4")))
+    assert f"announces 12 frames, {count} could be read" in capsys.readouterr().out
+
+
+def test_a_stopped_video_leaves_nothing(tmp_path: Path) -> None:
+    class Stopped(Brightest):
+        calls = 0
+
+        def forward(self, images: Tensor) -> Prediction:
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().forward(images)
+
+    source = write(tmp_path / "drive.mp4", frames(8))
+    config = EvaluationConfig(input_size=(64, 32), snapshot_dir=str(tmp_path / "maps"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_own_images(source, Stopped(), SPACE, config, CPU)
+    assert os.listdir(tmp_path / "maps") == []
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "more", "fragment"),
+    [
+        ("none", "maps", "", "none"),
+        ("empty", "maps", "", "no images under"),
+        ("photos/notes.txt", "maps", "", "notes.txt as a video"),
+        ("photos", "photos", "", "within the folder"),
+        ("photos", "photos/maps", "", "within the folder"),
+        ("photos/a.png", "photos", "", "within the folder"),
+        ("photos", "maps", "a.jpg", "/a.png would be written twice"),
+        ("photos", "maps", "a_color.jpg", "/a_color.png would be written twice"),
+        ("photos", "maps", "legend.jpg", "/legend.png would be written twice"),
+        ("photos", "", "photos/a.png", "photos/a.png would be written"),
+    ],
+)
+def test_what_would_do_harm_is_refused(
+    source: str, folder: str, more: str, fragment: str, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    if more:
+        (photos / more).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(photos / more)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(DataError) as caught:
+        predict(tmp_path / source, tmp_path / folder)
+    assert fragment in str(caught.value)
+    assert "\n  " in str(caught.value)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+# --- evaluation.py ----------------------------------------------------------------------------
+
+
+def test_evaluation_predicts_own_images(
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bias = torch.zeros(16)
+    bias[CLASSES_16.names.index("bicycle")] = 1
+    torch.save(network_state(16, **{"classifier.conv2d_list.0.bias": bias}), tmp_path / "net.pth")
+    words = ["--images", photos, "--restore_from", tmp_path / "net.pth", "--alpha", 1]
+    words += ["--snapshot_dir", tmp_path / "maps", "--input_size", "64,32", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
+    evaluation.main()
+    assert len(written(tmp_path / "maps")) == 16
+    assert (read(tmp_path / "maps/day/a_overlay.png") == CLASSES_16.colours[15]).all()
+    assert (read(tmp_path / "maps/day/a.png") == 15).all()
+    out = capsys.readouterr().out
+    assert "nothing was scored" in out
+    assert "mIoU" not in out
+
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--images", str(photos / "notes.txt")])
+    with pytest.raises(SystemExit) as ended:
+        evaluation.main()
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: cannot read")
+    assert len(errors.splitlines()) == 2

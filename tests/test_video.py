@@ -1,0 +1,168 @@
+"""Videos are read frame by frame and written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset.image_files import DataError
+from utils.checkpoint import CheckpointError
+from utils.video import VideoFile, whole_video
+from utils.visualization import Picture
+
+
+def frames(count: int, width: int = 64, height: int = 32) -> list[Picture]:
+    """A red rectangle that grows on a blue ground which brightens: every frame is another."""
+    pictures = np.zeros((count, height, width, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        picture[..., 2] = 60 + 190 * index // count
+        picture[: height // 2, : 8 + 4 * index] = (250, 20, 0)
+    return list(pictures)
+
+
+def write(path: Path, pictures: list[Picture], codec: str = "mp4v", rate: float = 25) -> Path:
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), rate, (width, height))
+    for picture in pictures:
+        writer.write(picture[..., ::-1].copy())
+    writer.release()
+    return path
+
+
+def test_frames_are_read_in_rgb_and_in_order(tmp_path: Path) -> None:
+    pictures = frames(9)
+    video = VideoFile(write(tmp_path / "video.avi", pictures, "MJPG", 12.5))
+    assert (video.size, video.frame_rate, video.announced) == ((64, 32), 12.5, 9)
+    read = list(video)
+    assert [frame.shape for frame in read] == [(32, 64, 3)] * 9
+    nearest = [
+        int(np.argmin([np.abs(frame - picture.astype(int)).mean() for picture in pictures]))
+        for frame in read
+    ]
+    assert nearest == list(range(9))
+
+
+def test_turned_recordings_are_read_upright(tmp_path: Path) -> None:
+    path = write(tmp_path / "video.mp4", frames(3, 64, 32))
+    content = path.read_bytes()
+    # The track header's matrix: a quarter turn instead of none, as a telephone writes it.
+    one, zero, minus = (
+        (1 << 16).to_bytes(4, "big"),
+        bytes(4),
+        (-(1 << 16) % 2**32).to_bytes(4, "big"),
+    )
+    end = (1 << 30).to_bytes(4, "big")
+    none = one + zero + zero + zero + one + zero + zero + zero + end
+    turn = zero + one + zero + minus + zero + zero + zero + zero + end
+    head, *rest = content.rsplit(none, 1)
+    assert rest
+    path.write_bytes(head + turn + rest[0])
+    video = VideoFile(path)
+    assert video.size == (32, 64)
+    assert next(iter(video)).shape == (64, 32, 3)
+
+
+@pytest.mark.parametrize("rate", [1, 23.976, 25, 29.97, 59.94, 120])
+def test_size_and_frame_rate_survive_writing(rate: float, tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    pictures = frames(7, 48, 40)
+    with whole_video(path, (48, 40), rate) as append:
+        for picture in pictures:
+            append(picture)
+        assert not path.exists()
+    assert os.listdir(tmp_path) == ["video.mp4"]
+    video = VideoFile(path)
+    assert video.size == (48, 40)
+    assert video.announced == 7
+    assert video.frame_rate == pytest.approx(rate, rel=1e-3)
+    for read, picture in zip(video, pictures, strict=True):
+        assert np.abs(read - picture.astype(int)).mean() < 12
+
+
+def test_odd_sizes_lose_the_last_row_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    (picture,) = frames(1, 65, 33)
+    with whole_video(path, (65, 33), 10) as append:
+        append(picture)
+    video = VideoFile(path)
+    assert video.size == (64, 32)
+    assert np.abs(next(iter(video)) - picture[:32, :64].astype(int)).mean() < 12
+
+
+def test_what_is_stopped_leaves_the_earlier_video(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(b"earlier")
+    (picture,) = frames(1)
+
+    def stop() -> None:
+        with whole_video(path, (64, 32), 10) as append:
+            append(picture)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    assert os.listdir(tmp_path) == ["video.mp4"]
+    assert path.read_bytes() == b"earlier"
+
+
+def test_frames_that_do_not_arrive_are_told(tmp_path: Path) -> None:
+    def change_size() -> None:
+        with whole_video(tmp_path / "video.mp4", (64, 32), 10) as append:
+            append(frames(1)[0])
+            append(frames(1, 48, 40)[0])
+
+    with pytest.raises(CheckpointError, match="1 of 2 frames"):
+        change_size()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(("folder", "size"), [("none", (64, 32)), ("", (1, 1))])
+def test_what_cannot_be_written_is_told(folder: str, size: tuple[int, int], tmp_path: Path) -> None:
+    with (
+        pytest.raises(CheckpointError, match=r"video\.mp4"),
+        whole_video(tmp_path / folder / "video.mp4", size, 10),
+    ):
+        pass
+    assert os.listdir(tmp_path) == []
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+
+
+@pytest.mark.parametrize("case", ["text", "empty", "cut short", "no frames"])
+def test_what_is_no_video_is_refused(case: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "video.mp4", frames(5))
+    if case == "text":
+        path.write_text("a letter to a friend\n" * 99)
+    elif case == "empty":
+        path.write_bytes(b"")
+    elif case == "cut short":
+        cut(path)
+    else:
+        write(path, [np.zeros((32, 64, 3), np.uint8)])
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"stsz", b"free"))
+    with pytest.raises(DataError, match=r"video\.mp4.*\n  "):
+        VideoFile(path)
+
+
+def test_a_video_cut_short_gives_its_first_frames(tmp_path: Path) -> None:
+    path = write(tmp_path / "video.avi", frames(12), "MJPG")
+    cut(path)
+    video = VideoFile(path)
+    assert video.announced == 12
+    assert 1 <= len(list(video)) < 12
+
+
+def test_a_moving_gif_is_a_video(tmp_path: Path) -> None:
+    first, *others = [Image.fromarray(picture) for picture in frames(4, 65, 33)]
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=others, duration=100)
+    video = VideoFile(tmp_path / "moving.gif")
+    assert video.size == (65, 33)
+    assert len(list(video)) == 4

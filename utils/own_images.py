@@ -1,0 +1,198 @@
+"""Own images and videos -> label maps, colours, overlays; nothing is scored, without labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image
+from dataset.labels import LabelSpace
+from dataset.segmentation_dataset import files_below, network_input, resize_image
+from utils.checkpoint import make_folder, whole_file
+from utils.config import EvaluationConfig
+from utils.device import autocast
+from utils.evaluate import class_map, scoring
+from utils.video import VideoFile, whole_video
+from utils.visualization import Picture, colour_map, legend, overlay
+
+LEGEND = "legend.png"
+ENDINGS = (".png", "_color.png", "_overlay.png")
+"""Of the files that are written of an image: the fields of `Painted`."""
+
+
+class Painted(NamedTuple):
+    """What is written of a picture, at its own size.
+
+    Attributes:
+        classes: train ids, uint8, (H, W).
+        colours: the classes' colours, RGB.
+        overlay: the colours over the picture, RGB.
+    """
+
+    classes: NDArray[np.uint8]
+    colours: Picture
+    overlay: Picture
+
+
+Paint = Callable[[Iterable[Picture]], Iterator[Painted]]
+
+
+def predict_own_images(
+    source: Path,
+    network: nn.Module,
+    space: LabelSpace,
+    config: EvaluationConfig,
+    device: torch.device,
+) -> None:
+    """Predict images or a video and write the pictures into ``config.snapshot_dir``.
+
+    Of images STEM.png (train ids), STEM_color.png and STEM_overlay.png, at the image's own size and
+    in its subfolder; of a video STEM_overlay.mp4; and what the colours mean, legend.png.
+
+    Args:
+        source: an image, a folder of images, or a video.
+        network: returns attention and logits; it is on the device.
+        space: names and colours of its classes.
+        config: the options.
+        device: where to compute.
+
+    Raises:
+        DataError: there is nothing to read, or it would be written over.
+        CheckpointError: a file cannot be written.
+    """
+    folder = Path(config.snapshot_dir)
+    if not source.exists():
+        raise DataError(f"no image, folder or video {source}\n  correct the path after --images")
+    paint = partial(paint_pictures, network, space, config, device)
+    if source.is_dir() or source.suffix.lower() in IMAGE_EXTENSIONS:
+        done = _write_images(source, folder, paint)
+    else:
+        done = _write_video(source, folder, paint)
+    _save(folder / LEGEND, legend(space.names, space.colours))
+    print(f"{done}\nnothing was scored: own images have no labels")
+
+
+def paint_pictures(
+    network: nn.Module,
+    space: LabelSpace,
+    config: EvaluationConfig,
+    device: torch.device,
+    pictures: Iterable[Picture],
+) -> Iterator[Painted]:
+    """Predict pictures of any sizes, ``config.batch_size`` at once, and no more held in memory.
+
+    Args:
+        network: returns attention and logits; it is on the device.
+        space: colours of its classes.
+        config: the options; pictures are stretched to ``input_size``, as in training.
+        device: where to compute.
+        pictures: RGB, uint8, (H, W, 3).
+    """
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, config.batch_size)):
+        images = torch.stack([resize_image(picture, config.input_size) for picture in batch])
+        with scoring(network):
+            with autocast(device, config.precision):
+                logits = network(network_input(images.to(device))).logits
+            maps = [
+                class_map(scores, picture.shape[:2]).byte().cpu().numpy()
+                for scores, picture in zip(logits, batch, strict=True)
+            ]
+        for picture, classes in zip(batch, maps, strict=True):
+            colours = colour_map(classes, space.colours)
+            yield Painted(classes, colours, overlay(picture, colours, config.alpha))
+
+
+def output_files(names: Iterable[str], source: Path, folder: Path) -> list[list[Path]]:
+    """Where the pictures of each image go, in the order of `ENDINGS`.
+
+    Args:
+        names: images, as paths within their folder.
+        source: the images' folder.
+        folder: where to write.
+
+    Raises:
+        DataError: a file would be written twice, or over an image.
+    """
+    written, read = folder.resolve(), source.resolve()
+    inputs = [read / name for name in names]
+    files = [
+        [written / path.relative_to(read).with_name(path.stem + ending) for ending in ENDINGS]
+        for path in inputs
+    ]
+    outputs = [path for paths in files for path in paths]
+    times = Counter([*inputs, *outputs, written / LEGEND])
+    for path in outputs:
+        if times[path] > 1:
+            raise DataError(
+                f"{path} would be written twice, or over an image\n"
+                "  rename the images called so, or evaluate them apart, into folders of their own"
+            )
+    return files
+
+
+def _write_images(source: Path, folder: Path, paint: Paint) -> str:
+    parent = source if source.is_dir() else source.parent
+    names = sorted(files_below(source)) if source.is_dir() else [source.name]
+    names = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS]
+    if not names:
+        raise DataError(
+            f"no images under {source}\n"
+            f"  images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
+        )
+    _check_apart(source, folder)
+    files = output_files(names, parent, folder)
+    painted = paint(read_image(parent / name, upright=True) for name in names)
+    bar = tqdm(files, unit="image", desc="own images", dynamic_ncols=True)
+    for paths, pictures in zip(bar, painted, strict=True):
+        for path, picture in zip(paths, pictures, strict=True):
+            _save(path, picture)
+    return f"{len(names)} images: label maps, colours and overlays in {folder}"
+
+
+def _write_video(source: Path, folder: Path, paint: Paint) -> str:
+    video = VideoFile(source)
+    _check_apart(source, folder)
+    make_folder(folder)
+    path = folder / f"{source.stem}_overlay.mp4"
+    frames = 0
+    with whole_video(path, video.size, video.frame_rate) as append:
+        total = video.announced or None
+        for painted in tqdm(paint(video), total=total, unit="frame", desc="video"):
+            append(painted.overlay)
+            frames += 1
+    written = VideoFile(path)
+    width, height = written.size
+    done = f"{path}: {frames} frames of {width}x{height}, {written.frame_rate:.6g} a second, mp4v"
+    if written.size != video.size:
+        done += f" (which takes even sizes: {source.name} is {video.size[0]}x{video.size[1]})"
+    if frames < video.announced:
+        done += f"\n{source} announces {video.announced} frames, {frames} could be read"
+    return done
+
+
+def _check_apart(source: Path, folder: Path) -> None:
+    """Refuse to write where images are read: results would replace them, or be read as images."""
+    written, read = folder.resolve(), source.resolve()
+    if written.is_relative_to(read) or (source.is_file() and written == read.parent):
+        raise DataError(
+            f"--snapshot_dir {folder} is within the folder of {source}\n"
+            "  choose another: predictions are called like the images"
+        )
+
+
+def _save(path: Path, picture: NDArray[np.uint8] | Picture) -> None:
+    make_folder(path.parent)
+    with whole_file(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
