@@ -87,7 +87,7 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
         return
     import onnx
 
-    graph = torch.onnx.export(
+    exported = torch.onnx.export(
         module,
         (example,),
         input_names=["images"],
@@ -96,7 +96,9 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
         dynamo=True,
         external_data=False,
         verbose=False,
-    ).model_proto
+    )
+    assert exported is not None  # it is where a file name is given
+    graph = exported.model_proto
     graph.doc_string = "SEAN: images -> attention, logits; the metadata says what they are"
     notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
     onnx.helper.set_model_props(graph, notes)

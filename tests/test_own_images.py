@@ -253,7 +253,7 @@ def test_evaluation_predicts_own_images(
     photos: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     bias = torch.zeros(16)
     bias[CLASSES_16.names.index("bicycle")] = 1
@@ -265,7 +265,7 @@ def test_evaluation_predicts_own_images(
     assert len(written(tmp_path / "maps")) == 16
     assert (read(tmp_path / "maps/day/a_overlay.png") == CLASSES_16.colours[15]).all()
     assert (read(tmp_path / "maps/day/a.png") == 15).all()
-    out = capsys.readouterr().out
+    out = capfd.readouterr().out
     assert "nothing was scored" in out
     assert "mIoU" not in out
 
@@ -273,6 +273,6 @@ def test_evaluation_predicts_own_images(
     with pytest.raises(SystemExit) as ended:
         evaluation.main()
     assert ended.value.code == 2
-    errors = capsys.readouterr().err
+    errors = capfd.readouterr().err
     assert errors.startswith("error: cannot read")
     assert len(errors.splitlines()) == 2

@@ -32,7 +32,9 @@ class VideoFile:
     """
 
     def __init__(self, path: Path) -> None:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: the message below says it
+        # Quiet, FFmpeg and OpenCV: the message below says it.
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
         opened = self._capture.isOpened()
         there, frame = self._capture.read()
