@@ -280,4 +280,4 @@ def network_input(images: Tensor) -> Tensor:
         float32, (B, 3, H, W), about -124..151, on the same device.
     """
     mean = torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1)
-    return images.flip(1).float() - mean
+    return images.flip(1).float().sub_(mean)
