@@ -1,0 +1,107 @@
+"""How fast are images read, resized and labelled?
+
+    python -m benchmarks.loader
+
+An epoch of source images with labels, then one of target images, with what brings them to the
+device. A worker's speed counts: the table compares one worker with the plain path's one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.photographs import Photographs, write_photographs
+from benchmarks.plain import PlainDataset, plain_loader
+from benchmarks.setting import DIFFERENT_IMAGES, Setting, read_setting, training_config
+from benchmarks.timing import (
+    Block,
+    Side,
+    alternate,
+    mebibytes,
+    peak_memory,
+    print_table,
+    seconds,
+)
+from dataset.gta5_dataset import GTA5Dataset
+from dataset.loaders import default_workers, on_device
+from SEAN_GTA5 import EXPERIMENT
+from utils.device import choose_device
+from utils.experiment import TrainingData
+from utils.processes import Processes
+
+TABLE = GTA5Dataset.label_space.table(GTA5Dataset.label_ids)
+
+
+def plain(setting: Setting, photographs: Photographs) -> Block:
+    """The original's loaders."""
+    device = choose_device(setting.device)
+    source = PlainDataset(photographs.source, setting.input_size, "resized", TABLE)
+    target = PlainDataset(photographs.target, setting.input_size, "none", TABLE)
+    loaders = {
+        "source": plain_loader(source, setting.batch_size, device),
+        "target": plain_loader(target, setting.batch_size, device),
+    }
+
+    def read(domain: str) -> None:
+        for tensors in loaders[domain]:
+            for tensor in tensors:
+                tensor.to(device)
+
+    def block() -> dict[str, float]:
+        times = {domain: seconds(lambda d=domain: read(d), device) for domain in loaders}
+        return {**times, "peak": peak_memory(device)}
+
+    return block
+
+
+def project(setting: Setting, photographs: Photographs, changes: dict[str, Any]) -> Block:
+    """The project's loaders, with some options changed."""
+    device = choose_device(setting.device)
+    config = training_config(setting, photographs, **changes)
+    data = TrainingData(EXPERIMENT, config, device, Processes())
+    loaders = {"source": data.source_loader, "target": data.target_loader}
+
+    def read(domain: str) -> None:
+        for batch in loaders[domain]:
+            on_device(batch, device)
+
+    def block() -> dict[str, float]:
+        times = {domain: seconds(lambda d=domain: read(d), device) for domain in loaders}
+        return {**times, "peak": peak_memory(device)}
+
+    return block
+
+
+def main() -> None:
+    """Read the command line, measure, print."""
+    setting = read_setting("Time the loaders.", cpu=Setting(images=8), gpu=Setting(images=64))
+    with tempfile.TemporaryDirectory() as folder:
+        photographs = write_photographs(Path(folder), DIFFERENT_IMAGES, setting.images)
+        data = (setting, photographs)
+        medians = alternate(
+            {
+                "plain, 1 worker": Side(plain, *data),
+                "project, 1 worker": Side(project, *data, {"num_workers": 1}),
+                f"project, {default_workers()} workers (default)": Side(project, *data, {}),
+            },
+            setting.repeats,
+        )
+    rows = []
+    baseline = next(iter(medians.values()))
+    for name, times in medians.items():
+        both = times["source"] + times["target"]
+        rows.append([
+            name,
+            *(f"{setting.images / times[domain]:.1f}" for domain in ("source", "target")),
+            f"{2 * setting.images / both:.1f}",
+            f"{(baseline['source'] + baseline['target']) / both:.2f}",
+            mebibytes(times["peak"]),
+        ])  # fmt: skip
+    heading = ["loader", "source images/s", "target images/s", "both", "ratio", "peak MiB"]
+    print_table(heading, rows)
+
+
+if __name__ == "__main__":
+    main()
