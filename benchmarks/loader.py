@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.photographs import Photographs, write_photographs
-from benchmarks.plain import PlainDataset, plain_loader
+from benchmarks.plain import plain_loader, source_dataset, target_dataset
 from benchmarks.setting import DIFFERENT_IMAGES, Setting, read_setting, training_config
 from benchmarks.timing import (
     Block,
@@ -24,21 +24,18 @@ from benchmarks.timing import (
     print_table,
     seconds,
 )
-from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import default_workers, on_device
 from SEAN_GTA5 import EXPERIMENT
 from utils.device import choose_device
 from utils.experiment import TrainingData
 from utils.processes import Processes
 
-TABLE = GTA5Dataset.label_space.table(GTA5Dataset.label_ids)
-
 
 def plain(setting: Setting, photographs: Photographs) -> Block:
     """The original's loaders."""
     device = choose_device(setting.device)
-    source = PlainDataset(photographs.source, setting.input_size, "resized", TABLE)
-    target = PlainDataset(photographs.target, setting.input_size, "none", TABLE)
+    source = source_dataset(photographs.source, setting.input_size)
+    target = target_dataset(photographs.target, setting.input_size, "none")
     loaders = {
         "source": plain_loader(source, setting.batch_size, device),
         "target": plain_loader(target, setting.batch_size, device),

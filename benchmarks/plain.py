@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.gta5_dataset import GTA5Dataset
 from dataset.segmentation_dataset import MEAN_BGR, LabelUse
 from model.pretrained import initialise
 from model.SEAN import SEANet
@@ -67,6 +69,21 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
         for label_id, train_id in self.table.items():
             label[ids == label_id] = train_id
         return tensor, torch.from_numpy(label)
+
+
+def source_dataset(files: Sequence[tuple[Path, Path]], size: tuple[int, int]) -> PlainDataset:
+    """GTA-5 with labels to train on."""
+    return PlainDataset(
+        files, size, "resized", GTA5Dataset.label_space.table(GTA5Dataset.label_ids)
+    )
+
+
+def target_dataset(
+    files: Sequence[tuple[Path, Path]], size: tuple[int, int], labels: LabelUse
+) -> PlainDataset:
+    """Cityscapes, with labels of their own size to score on, or without."""
+    table = CityscapesDataset.label_space.table(CityscapesDataset.label_ids)
+    return PlainDataset(files, size, labels, table)
 
 
 def plain_loader(
