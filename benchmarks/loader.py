@@ -9,8 +9,11 @@ device. A worker's speed counts: the table compares one worker with the plain pa
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.photographs import Photographs, write_photographs
 from benchmarks.plain import plain_loader, source_dataset, target_dataset
@@ -36,39 +39,41 @@ def plain(setting: Setting, photographs: Photographs) -> Block:
     device = choose_device(setting.device)
     source = source_dataset(photographs.source, setting.input_size)
     target = target_dataset(photographs.target, setting.input_size, "none")
-    loaders = {
-        "source": plain_loader(source, setting.batch_size, device),
-        "target": plain_loader(target, setting.batch_size, device),
-    }
 
-    def read(domain: str) -> None:
-        for tensors in loaders[domain]:
+    def read(loader: Iterable[Any]) -> None:
+        for tensors in loader:
             for tensor in tensors:
                 tensor.to(device)
 
-    def block() -> dict[str, float]:
-        times = {domain: seconds(lambda d=domain: read(d), device) for domain in loaders}
-        return {**times, "peak": peak_memory(device)}
-
-    return block
+    loaders = [plain_loader(dataset, setting.batch_size, device) for dataset in (source, target)]
+    return timed_block(device, loaders, read)
 
 
-def project(setting: Setting, photographs: Photographs, changes: dict[str, Any]) -> Block:
+def project(setting: Setting, photographs: Photographs, **changes: Any) -> Block:
     """The project's loaders, with some options changed."""
     device = choose_device(setting.device)
     config = training_config(setting, photographs, **changes)
     data = TrainingData(EXPERIMENT, config, device, Processes())
-    loaders = {"source": data.source_loader, "target": data.target_loader}
 
-    def read(domain: str) -> None:
-        for batch in loaders[domain]:
+    def read(loader: Iterable[Any]) -> None:
+        for batch in loader:
             on_device(batch, device)
 
-    def block() -> dict[str, float]:
-        times = {domain: seconds(lambda d=domain: read(d), device) for domain in loaders}
-        return {**times, "peak": peak_memory(device)}
+    return timed_block(device, [data.source_loader, data.target_loader], read)
 
-    return block
+
+def timed_block(
+    device: torch.device,
+    loaders: Sequence[Iterable[Any]],
+    read: Callable[[Iterable[Any]], None],
+) -> Block:
+    """A block of one epoch of the source loader, then one of the target loader."""
+    source, target = loaders
+    return lambda: {
+        "source": seconds(lambda: read(source), device),
+        "target": seconds(lambda: read(target), device),
+        "peak": peak_memory(device),
+    }
 
 
 def main() -> None:
@@ -80,8 +85,8 @@ def main() -> None:
         medians = alternate(
             {
                 "plain, 1 worker": Side(plain, *data),
-                "project, 1 worker": Side(project, *data, {"num_workers": 1}),
-                f"project, {default_workers()} workers (default)": Side(project, *data, {}),
+                "project, 1 worker": Side(project, *data, num_workers=1),
+                f"project, default workers ({default_workers()})": Side(project, *data),
             },
             setting.repeats,
         )

@@ -104,7 +104,8 @@ def draw_photograph(
     """
     rng = np.random.default_rng(seed)
     ids = rng.permutation(sorted(CITYSCAPES_IDS.values())).astype(np.uint8)[:16]
-    segments = sum((_field(rng, size, 1.8) > 0) << bit for bit in range(4))  # (H, W), 0..15
+    bits = [(_field(rng, size, 1.8) > 0) << bit for bit in range(4)]
+    segments = np.bitwise_or.reduce(bits)  # (H, W), 0..15
     levels = rng.uniform(40, 180, (16, 1)) + rng.normal(0, 12, (16, 3))
     luminance = _field(rng, size, TEXTURE_SLOPE)[..., None]
     image = levels[segments] + 22 * luminance + rng.normal(0, NOISE_STD, (*segments.shape, 3))

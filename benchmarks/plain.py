@@ -61,7 +61,7 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
         tensor = torch.from_numpy(image.copy())
         if self.labels == "none":
             return (tensor,)
-        label_map = Image.open(label_file)
+        label_map: Image.Image = Image.open(label_file)
         if self.labels == "resized":
             label_map = label_map.resize(self.size, Image.Resampling.NEAREST)
         ids = np.asarray(label_map, np.float32)

@@ -25,13 +25,14 @@ class Side:
 
     Args:
         make: prepares the work, in that process, and returns it as a block; a module's function.
-        arguments: of ``make``, as plain values.
+        arguments: of ``make``.
+        options: of ``make``, by name.
     """
 
-    def __init__(self, make: Callable[..., Block], *arguments: Any) -> None:
+    def __init__(self, make: Callable[..., Block], *arguments: Any, **options: Any) -> None:
         context = multiprocessing.get_context("spawn")
         self._process = ProcessPoolExecutor(1, context)
-        self._process.submit(_prepare, make, arguments).result()
+        self._process.submit(_prepare, make, arguments, options).result()
 
     def run(self) -> dict[str, float]:
         """Run the block once."""
@@ -106,9 +107,9 @@ def mebibytes(memory: float) -> str:
     return f"{memory / 2**20:.0f}"
 
 
-def _prepare(make: Callable[..., Block], arguments: Sequence[Any]) -> None:
+def _prepare(make: Callable[..., Block], arguments: Sequence[Any], options: dict[str, Any]) -> None:
     global _block
-    _block = make(*arguments)
+    _block = make(*arguments, **options)
 
 
 def _run() -> dict[str, float]:
