@@ -3,7 +3,8 @@
     python -m benchmarks.loader
 
 An epoch of source images with labels, then one of target images, with what brings them to the
-device. A worker's speed counts: the table compares one worker with the plain path's one.
+device. A worker's speed counts: the table compares one worker with the plain path's one. The
+warm-up block fills the cache.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from benchmarks.timing import (
 from dataset.loaders import default_workers, on_device
 from SEAN_GTA5 import EXPERIMENT
 from utils.device import choose_device
-from utils.experiment import TrainingData
 from utils.processes import Processes
+from utils.training_data import TrainingData
 
 
 def plain(setting: Setting, photographs: Photographs) -> Block:
@@ -86,6 +87,9 @@ def main() -> None:
             {
                 "plain, 1 worker": Side(plain, *data),
                 "project, 1 worker": Side(project, *data, num_workers=1),
+                "project, 1 worker, warm cache": Side(
+                    project, *data, num_workers=1, cache_dir=str(photographs.root / "cache")
+                ),
                 f"project, default workers ({default_workers()})": Side(project, *data),
             },
             setting.repeats,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import resource
 import statistics
@@ -39,7 +40,8 @@ class Side:
         return self._process.submit(_run).result()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, and before it its loaders' workers."""
+        self._process.submit(_forget).result()
         self._process.shutdown()
 
 
@@ -114,3 +116,9 @@ def _prepare(make: Callable[..., Block], arguments: Sequence[Any], options: dict
 
 def _run() -> dict[str, float]:
     return _block()
+
+
+def _forget() -> None:
+    global _block
+    del _block
+    gc.collect()
