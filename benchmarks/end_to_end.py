@@ -133,7 +133,7 @@ def project(setting: Setting, photographs: Photographs) -> Block:
 
     def step(batches: Any) -> None:
         result = train_step(
-            trainer.student, trainer.running_teacher, trainer.optimizer, batches,
+            trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches,
             trainer.config, trainer.processes,
         )  # fmt: skip
         unread.append(torch.stack(result))

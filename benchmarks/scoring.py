@@ -71,7 +71,7 @@ def project_scores(trainer: Trainer) -> NDArray[np.int64]:
     """Confusion matrix of a trainer's teacher, (C, C)."""
     precision = autocast(trainer.device, trainer.config.precision)
     batches = trainer.data.to_score()
-    counts = evaluate(trainer.running_teacher, batches, trainer.config.num_classes, precision)
+    counts = evaluate(trainer.networks.teacher, batches, trainer.config.num_classes, precision)
     return counts.numpy()
 
 

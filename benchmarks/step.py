@@ -52,7 +52,7 @@ def project(setting: Setting, photographs: Photographs) -> Block:
     def work() -> None:
         results = [
             train_step(
-                trainer.student, trainer.running_teacher, trainer.optimizer, batches,
+                trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches,
                 trainer.config, trainer.processes,
             )
             for _ in range(iterations(setting))

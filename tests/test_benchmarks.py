@@ -56,21 +56,23 @@ def test_steps_give_the_same(photographs, config, trainer):
     expected = plain.step(source[0][0][None], source[0][1][None], target[0][0][None])
     torch.manual_seed(0)
     result = train_step(
-        trainer.student, trainer.running_teacher, trainer.optimizer, batches, config,
+        trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches, config,
         trainer.processes,
     )  # fmt: skip
     assert expected.self_ensembling > 0
     for name in ("total", "segmentation", "self_ensembling", "source_miou"):
         assert getattr(result, name).item() == pytest.approx(getattr(expected, name), rel=1e-4)
     assert 0 < result.kept < 1
-    for ours, theirs in zip(trainer.teacher.parameters(), plain.teacher.parameters(), strict=True):
+    for ours, theirs in zip(
+        trainer.networks.plain_teacher.parameters(), plain.teacher.parameters(), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_scorings_give_the_same(photographs, config, trainer):
     dataset = target_dataset(photographs.target, SETTING.input_size, "own size")
     batches = [(image[None], label[None]) for image, label in dataset]
-    expected = plain_scores(trainer.teacher, batches, CPU)
+    expected = plain_scores(trainer.networks.plain_teacher, batches, CPU)
     assert np.count_nonzero(expected) > 10
     assert np.array_equal(project_scores(trainer), expected)
 
