@@ -129,11 +129,12 @@ def project(setting: Setting, photographs: Photographs) -> Block:
     """The project's training; results are read where its log lines are."""
     device = choose_device(setting.device)
     trainer = open_trainer(training_config(setting, photographs))
+    trained = trainer.networks
     unread: list[torch.Tensor] = []
 
     def step(batches: Any) -> None:
         result = train_step(
-            trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches,
+            trained.student, trained.teacher, trained.optimizer, batches,
             trainer.config, trainer.processes,
         )  # fmt: skip
         unread.append(torch.stack(result))

@@ -47,12 +47,13 @@ def project(setting: Setting, photographs: Photographs) -> Block:
     """The project's iteration, on the same images; results are read once a block."""
     device = choose_device(setting.device)
     trainer = open_trainer(training_config(setting, photographs, num_workers=0))
+    trained = trainer.networks
     batches = next(trainer.data.epoch(0, 0))
 
     def work() -> None:
         results = [
             train_step(
-                trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches,
+                trained.student, trained.teacher, trained.optimizer, batches,
                 trainer.config, trainer.processes,
             )
             for _ in range(iterations(setting))

@@ -54,9 +54,10 @@ def test_steps_give_the_same(photographs, config, trainer):
     batches = next(trainer.data.epoch(0, 0))
     torch.manual_seed(0)
     expected = plain.step(source[0][0][None], source[0][1][None], target[0][0][None])
+    trained = trainer.networks
     torch.manual_seed(0)
     result = train_step(
-        trainer.networks.student, trainer.networks.teacher, trainer.networks.optimizer, batches, config,
+        trained.student, trained.teacher, trained.optimizer, batches, config,
         trainer.processes,
     )  # fmt: skip
     assert expected.self_ensembling > 0
