@@ -10,6 +10,7 @@ in utils/predictions.py, the page in utils/report.py.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -268,6 +269,8 @@ def main() -> None:
             compare_demo_runs(evaluation, scores)
     except (DataError, WeightsError, CheckpointError, DeviceError) as error:
         fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)  # what is being written is not left half
 
 
 if __name__ == "__main__":

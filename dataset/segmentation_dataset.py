@@ -97,7 +97,8 @@ class SegmentationDataset(Dataset[Sample]):
                 "  give the classes their ids in this data set (--classes)"
             )
         self._lookup = lookup_table(table, ignore_label)
-        self._image_settings = "image {}x{}".format(*size)
+        self._upright = self.layout is PLAIN_FOLDER  # a camera's own pictures may lie on a side
+        self._image_settings = "image {}x{}".format(*size) + (" upright" if self._upright else "")
         label_size = "{}x{}".format(*size) if labels == "resized" else "own size"
         self._label_settings = f"label {label_size} {sorted(table.items())} else {ignore_label}"
 
@@ -122,7 +123,9 @@ class SegmentationDataset(Dataset[Sample]):
     def _read(self, name: str) -> Sample:
         file, label = self.image_folder / name, None
         image = self._kept(
-            file, self._image_settings, lambda: resize_image(read_image(file), self.size).numpy()
+            file,
+            self._image_settings,
+            lambda: resize_image(read_image(file, self._upright), self.size).numpy(),
         )
         if self.labels != "none":
             label = self._kept(

@@ -64,7 +64,9 @@ def test_samples_are_the_files_when_cold_and_when_warm(folder: Path) -> None:
 def test_a_warm_cache_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = Cache(folder / "cache")
     before = [source(folder, cache)[i] for i in range(3)]
-    monkeypatch.setattr("dataset.segmentation_dataset.read_image", lambda path: forbidden())
+    monkeypatch.setattr(
+        "dataset.segmentation_dataset.read_image", lambda path, upright: forbidden()
+    )
     monkeypatch.setattr("dataset.segmentation_dataset.read_label_ids", lambda path: forbidden())
     for index, sample in enumerate(before):
         assert torch.equal(source(folder, cache)[index].image, sample.image)

@@ -372,3 +372,18 @@ def test_gta5_split_mat_names_its_training_part(tmp_path: Path) -> None:
     split.write_bytes(b"not a mat file")
     with pytest.raises(DataError, match=r"split\.mat"):
         GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, plain):
+    """A camera notes how it was held; published data sets do not, and are left as they are."""
+    folder = tmp_path if plain else tmp_path / "leftImg8bit/val"
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Image.new("RGB", (40, 24))
+    picture.paste((200, 0, 0), (0, 0, 40, 12))  # red above black
+    held = Image.Exif()
+    held[0x0112] = 3  # upside down
+    picture.save(folder / "a_leftImg8bit.jpg", exif=held, quality=95)
+    image = CityscapesDataset(tmp_path, SIZE, labels="none")[0].image
+    assert (image[0, -6:].float().mean() > 150) == plain
+    assert (image[0, :6].float().mean() > 150) != plain
