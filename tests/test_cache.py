@@ -67,7 +67,7 @@ def test_a_warm_cache_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         "dataset.segmentation_dataset.read_image", lambda path, upright: forbidden()
     )
-    monkeypatch.setattr("dataset.segmentation_dataset.read_label_ids", lambda path: forbidden())
+    monkeypatch.setattr("dataset.segmentation_dataset.read_label_ids", lambda *_: forbidden())
     for index, sample in enumerate(before):
         assert torch.equal(source(folder, cache)[index].image, sample.image)
         assert source(folder, cache)[index].problem == ""
