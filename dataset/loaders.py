@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
@@ -116,15 +117,16 @@ def make_loader(
         collate_fn=collate,
         pin_memory=device == "cuda",
         persistent_workers=num_workers > 0,
-        worker_init_fn=_leave_process_group,
+        worker_init_fn=_start_worker,
         # Starting an epoch draws a number: not from the generator that the noise is drawn from, or
         # a resumed run would see other noise.
         generator=torch.Generator(),
     )
 
 
-def _leave_process_group(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     """Let a Ctrl-C, or a SIGTERM to the whole group, reach the main process alone."""
+    Image.core.set_blocks_max(4)  # 64 MB to decode and resize in, not given back each time
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

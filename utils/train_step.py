@@ -106,4 +106,4 @@ def add_noise(images: Tensor, std: float) -> Tensor:
 @torch.no_grad()
 def batch_miou(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean IoU of logits, (B, C, H, W), against train ids, (B, H, W): a scalar, 0..1."""
-    return mean_iou(confusion_matrix(logits.argmax(1), labels, logits.shape[1]).float())
+    return mean_iou(confusion_matrix(logits.max(1).indices, labels, logits.shape[1]).float())
