@@ -83,7 +83,12 @@ class Evaluation:
             )  # fmt: skip
 
         data = read("none")
-        if data.layout is not PLAIN_FOLDER and data.label_folder.is_dir():
+        if data.layout is PLAIN_FOLDER:
+            raise DataError(
+                f"{data.root} is not laid out as a data set\n"
+                "  for images without labels give --images instead of --data_dir"
+            )
+        if data.has_labels():
             data = read("own size")
         if cache:
             print(cache.reserve(data.cache_entries(cache)))
@@ -168,7 +173,7 @@ class Evaluation:
         config, labels = self.config, self.dataset.label_folder
         scored = "scored at the label maps' own size"
         if not scores:
-            reason = "hold no pixel of a class" if labels.is_dir() else "are missing"
+            reason = "are missing" if self.dataset.labels == "none" else "hold no pixel of a class"
             scored = f"nothing was scored: the label maps under {labels} {reason}"
         return (
             f"{config.restore_from} on {len(self.dataset)} images of {self.dataset.image_folder} "

@@ -6,7 +6,7 @@ python -m Figure.results Snap/figure/GTA_TeacherNet.pth
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +24,11 @@ INPUT_SIZE = (192, 96)
 
 def main() -> None:
     """Put the panels of the first target images under one another."""
+    parser = argparse.ArgumentParser(description="Draw what a demo network sees.")
+    parser.add_argument("checkpoint")
+    path = parser.parse_args().checkpoint
     network = SEANet(19)
-    load_weights(network, read_state_dict(sys.argv[1]), sys.argv[1])
+    load_weights(network, read_state_dict(path), path)
     device = choose_device("auto")
     data = CityscapesDataset(Path(DEMO_FOLDER) / "Cityscapes", INPUT_SIZE, labels="own size")
     rows = [picture for _, picture in panels(network.to(device), data, autocast(device, "fp32"), 4)]

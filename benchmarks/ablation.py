@@ -3,19 +3,21 @@
     python -m benchmarks.ablation --data_dir_source data/GTA5 --data_dir_target data/Cityscapes \
         --variants source_only sean no_attention oracle --seeds 0 1 2 -- --max_iters 1000
 
-What follows ``--`` goes to the training script. Each run has a folder of its own; a run that was
-finished before is not repeated, one that was interrupted goes on.
+What follows ``--`` goes to the training script. Each run has a folder of its own: one that was
+interrupted goes on, one that was finished is not repeated, one with other options is refused.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import json
 import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+from utils.reporting import fail
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     "source_only": ("--source_only",),
@@ -42,29 +44,37 @@ class Scores(NamedTuple):
 
 
 def train(variant: str, seed: int, options: argparse.Namespace) -> Scores:
-    """Train one network, unless its folder holds it already.
+    """Train one network, or go on with it; a finished one is left as it is.
 
     Raises:
         SystemExit: the training ends with another status than 0; it has said why.
     """
     folder = Path(options.folder) / f"{variant}_seed{seed}"
-    if not list(folder.glob("*_TeacherNet.pth")):
-        command = [
-            *(sys.executable, options.script, "--resume", "--snapshot_dir", str(folder)),
-            *("--data_dir_source", options.data_dir_source, "--seed", str(seed)),
-            *("--data_dir_target", options.data_dir_target, "--score", "both"),
-            *(*VARIANTS[variant], *options.training),
-        ]
-        status = subprocess.run(command).returncode
-        if status:
-            sys.exit(status)
-    return read_scores(next(folder.glob("*_log.txt")).read_text(encoding="utf-8"))
+    command = [
+        *(sys.executable, options.script, "--resume", "--snapshot_dir", str(folder)),
+        *("--data_dir_source", options.data_dir_source, "--seed", str(seed)),
+        *("--data_dir_target", options.data_dir_target, "--score", "both"),
+        *(*VARIANTS[variant], *options.training),
+    ]
+    status = subprocess.run(command).returncode
+    if status:
+        sys.exit(status)
+    return read_scores((folder / "metrics.jsonl").read_text(encoding="utf-8"))
 
 
-def read_scores(log: str) -> Scores:
-    """Read the scores from a run's log."""
-    teacher = [100 * float(x) for x in re.findall(r" teacher target_miou (\S+)", log)]
-    student = [100 * float(x) for x in re.findall(r" student target_miou (\S+)", log)]
+def read_scores(metrics: str) -> Scores:
+    """Read the scores from a run's metrics.jsonl.
+
+    Raises:
+        SystemExit: the run was not scored.
+    """
+    records = [json.loads(line) for line in metrics.splitlines()]
+    teacher, student = (
+        [100 * record["target_miou"] for record in records if record.get("network") == network]
+        for network in ("teacher", "student")
+    )
+    if not teacher or not student:
+        fail("the run was not scored\n  give a target with labels, or --data_dir_val after --")
     return Scores(teacher[-1], max(teacher), student[-1])
 
 

@@ -23,8 +23,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
+from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT
+from utils.device import DeviceError
 from utils.options import size
+from utils.reporting import fail
 from utils.stopping import StopRequest
 from utils.trainer import Trainer
 
@@ -98,13 +101,16 @@ def main() -> None:
     parser.add_argument("--input_size", type=size, default=(128, 96))
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     options = parser.parse_args()
     differences = []
     print("| seed | loss, last quarter: fp32 | bf16 | final mIoU in %: fp32 | bf16 |")
     print("|---|---|---|---|---|")
     for seed in options.seeds:
-        runs = [train(options, precision, seed) for precision in ("fp32", "bf16")]
+        try:
+            runs = [train(options, precision, seed) for precision in ("fp32", "bf16")]
+        except (DataError, DeviceError) as error:
+            fail(error)
         last = [run.loss[-(options.iterations // 4) :].mean().item() for run in runs]
         print(
             f"| {seed} | {last[0]:.4f} | {last[1]:.4f} | {runs[0].miou:.2f} | {runs[1].miou:.2f} |",

@@ -13,6 +13,8 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -72,32 +74,33 @@ class Cache:
             Memory-mapped and read-only, or just made.
 
         Raises:
-            DataError: the file cannot be read, or the entry not written.
+            DataError: the file cannot be read. (An entry that cannot be written costs time alone,
+                and is warned of.)
         """
         entry = self.entry(file, settings)
-        with contextlib.suppress(FileNotFoundError, ValueError, EOFError):  # the last two: damaged
+        with contextlib.suppress(OSError, ValueError, EOFError):  # not there, or damaged
             return np.load(entry, mmap_mode="r")
         array = make()
         try:
             self._write(entry, array)
         except OSError as error:
-            raise self._unwritable(error) from None
+            warnings.warn(f"{self._unwritable(error)}; going on without", stacklevel=2)
         return array
 
     def _write(self, entry: Path, array: NDArray[np.uint8]) -> None:
         entry.parent.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self.folder, suffix=".part", delete=False) as file:
-            try:
+        beside = self.folder / f"{entry.stem}.{os.getpid()}.part"
+        try:
+            with open(beside, "wb") as file:
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, entry)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+            os.replace(beside, entry)
+        finally:
+            beside.unlink(missing_ok=True)
 
     def reserve(self, entries: Mapping[Path, int]) -> str:
-        """Check that the disk has the space, before anything is made.
+        """Check that the disk has the space, before anything is made; drop what was left half.
 
         Args:
             entries: their places and how many values each has.
@@ -108,6 +111,10 @@ class Cache:
         Raises:
             DataError: the disk has less.
         """
+        for part in self.folder.glob("*.part"):  # of a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - part.stat().st_mtime > 3600:
+                    part.unlink()
         missing = [size + HEADER_BYTES for entry, size in entries.items() if not entry.exists()]
         needed, free = sum(missing), shutil.disk_usage(self.folder).free
         summary = (

@@ -135,6 +135,4 @@ def _unreadable(path: Path, data: bytes, error: Exception) -> DataError:
         reason = "it is empty"
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image"
-    return DataError(
-        f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
-    )
+    return DataError(f"cannot read {path}: {reason}\n  replace the file, or leave it out")

@@ -139,6 +139,11 @@ class SegmentationDataset(Dataset[Sample]):
     ) -> NDArray[np.uint8]:
         return make() if self.cache is None else self.cache.array(file, settings, make)
 
+    def has_labels(self) -> bool:
+        """Whether any image has a label map."""
+        known = bool(self.label_space.table(self.label_ids))
+        return known and any(self._label_file(name).exists() for name in self.names)
+
     def cache_entries(self, cache: Cache) -> dict[Path, int]:
         """What a cache will keep of this data set: the places of the entries, and their bytes.
 
@@ -193,7 +198,8 @@ class SegmentationDataset(Dataset[Sample]):
                 return layout
         # Where a split alone is missing, what is below the data folder is label maps as well.
         folders = [path for layout in self.layouts for path in (layout.images, layout.labels)]
-        own = {path.split("/")[0] for path in folders}
+        splits = ("train", "val", "test")
+        own = {path.format(split=part).split("/")[0] for path in folders for part in splits}
         has_own = any((self.root / folder).is_dir() for folder in own)
         if self.labels == "none" and self.root.is_dir() and not has_own:
             return PLAIN_FOLDER

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )  # fmt: skip
     parser.add_argument(
         *("--no_attention", "--no-attention"), action="store_true",
-        help="for checkpoints trained with --no_attention or --source_only",
+        help="for checkpoints trained with --no_attention, --source_only or --oracle",
     )  # fmt: skip
     parser.add_argument(
         *("--classifier_branches", "--classifier-branches"), type=integer(1, 4), default=2,

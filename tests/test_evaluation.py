@@ -291,9 +291,30 @@ def test_split_train_is_other_images(checkpoint: Path, data: Path, tmp_path: Pat
 def test_some_labels_missing_is_a_mistake(
     checkpoint: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
-    (unlabelled / "gtFine/test").mkdir(parents=True)
-    with pytest.raises(DataError, match="2 of 2 images have no label map"):
+    stem = stems(unlabelled, "test")[0].replace("_leftImg8bit", "_gtFine_labelIds")
+    (unlabelled / "gtFine/test/demo").mkdir(parents=True)
+    Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
+    with pytest.raises(DataError, match="1 of 2 images have no label map"):
         evaluation(checkpoint, unlabelled, tmp_path / "maps", split="test")
+
+
+def test_a_plain_folder_is_for_own_images(
+    checkpoint: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="--images"):
+        evaluation(checkpoint, unlabelled / "leftImg8bit/test", tmp_path / "maps")
+
+
+def test_images_called_like_pictures_of_others_are_refused(
+    checkpoint: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    folder = unlabelled / "leftImg8bit/test"
+    for name in ("a_leftImg8bit.png", "a_leftImg8bit_color.png"):
+        Image.new("RGB", (128, 64)).save(folder / name)
+    names = tmp_path / "list.txt"
+    names.write_text("a_leftImg8bit.png\na_leftImg8bit_color.png\n")
+    with pytest.raises(DataError, match="one name"):
+        evaluation(checkpoint, unlabelled, tmp_path / "maps", split="test", data_list=str(names))
 
 
 def test_split_without_images_names_it(checkpoint: Path, data: Path, tmp_path: Path) -> None:

@@ -288,3 +288,10 @@ def test_a_scoring_that_fails_costs_no_iteration(data: Path, tmp_path: Path) -> 
     assert result.returncode == 2
     assert label.name in result.stderr
     assert load_tensors(tmp_path / "run/last.pth")["iteration"] == 2
+    shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
+    mended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert mended.returncode == 0, mended.stderr
+    scored = [line for line in metrics(tmp_path / "run") if "target_miou" in line]
+    assert [line["iteration"] for line in scored] == [2]
+    assert len(list((tmp_path / "run").glob("*tgt_miu*.pth"))) == 1
+    assert (tmp_path / "run/GTA_TeacherNet.pth").exists()

@@ -16,7 +16,7 @@ from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
-from dataset.layout import read_list
+from dataset.layout import Layout, read_list
 from dataset.segmentation_dataset import network_input, resize_image
 from dataset.synthia_dataset import SynthiaDataset
 from tests import fixture
@@ -399,3 +399,13 @@ def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, plain):
     image = CityscapesDataset(tmp_path, SIZE, labels="none")[0].image
     assert (image[0, -6:].float().mean() > 150) == plain
     assert (image[0, :6].float().mean() > 150) != plain
+
+
+def test_a_missing_split_is_no_plain_folder_where_splits_come_first(tmp_path):
+    class SplitFirst(CityscapesDataset):
+        layouts = (Layout(images="{split}/img", labels="{split}/ids"),)
+
+    write(tmp_path / "val/img/x.png", np.zeros((24, 40, 3), np.uint8))
+    write(tmp_path / "val/ids/x.png", np.zeros((24, 40), np.uint8))
+    with pytest.raises(DataError, match="train/img"):
+        SplitFirst(tmp_path, SIZE, split="train", labels="none")

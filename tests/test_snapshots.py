@@ -17,7 +17,6 @@ LINES = [
         "iteration": 20,
         "network": "teacher",
         "target_miou": 0.25,
-        "best": 0.25,
         "iou": {"road": 0.5, "train": None},
     },
     {"iteration": 30, "loss": 0.5, "cls_loss": 0.5, "st_loss": 0.0, "kept": 0.0},
@@ -36,14 +35,19 @@ def snapshots(tmp_path: Path) -> Snapshots:
 def test_later_lines_are_cut(snapshots: Snapshots, iteration: int, kept: int, torn: str) -> None:
     whole = snapshots.metrics.read_text().splitlines(keepends=True)
     snapshots.metrics.write_text("".join(whole) + torn)
-    snapshots.cut_metrics(iteration)
+    snapshots.cut_metrics(iteration, score_due=False)
     assert snapshots.metrics.read_text() == "".join(whole[:kept])
     assert snapshots.read_metrics() == LINES[:kept]
 
 
+def test_a_scoring_that_is_made_up_for_is_cut(snapshots: Snapshots) -> None:
+    snapshots.cut_metrics(20, score_due=True)
+    assert snapshots.read_metrics() == LINES[:1]
+
+
 def test_a_run_without_lines_is_left_alone(tmp_path: Path) -> None:
     snapshots = Snapshots(tmp_path, "GTA")
-    snapshots.cut_metrics(5)
+    snapshots.cut_metrics(5, score_due=False)
     assert snapshots.read_metrics() == []
     assert list(tmp_path.iterdir()) == []
 

@@ -190,3 +190,23 @@ def test_split_file_is_gta5s(root: Path, tmp_path: Path) -> None:
 def test_split_file_and_a_list_exclude_each_other(root: Path) -> None:
     with pytest.raises(DataError, match="--data_list_source"):
         open_data(config(root, split_file="split.mat", data_list_source="list.txt"))
+
+
+def test_the_oracle_has_the_others_schedule(root: Path) -> None:
+    data = open_data(config(root, oracle=True, target_entries=7))
+    assert data.iterations == 7
+    assert len(list(data.epoch(0, 0))) == 7
+    assert len(list(data.epoch(0, 5))) == 2
+
+
+def test_baselines_read_no_target(root: Path) -> None:
+    for name in ("source_only", "no_self_ensembling", "oracle"):
+        data = open_data(config(root, target_entries=2, **{name: True}))
+        (first, *_), _ = data.epoch(0, 0)
+        assert first.target is None
+        assert len(first.names) == 1
+
+
+def test_two_baselines_at_once_are_refused(root: Path) -> None:
+    with pytest.raises(DataError, match="two baselines"):
+        open_data(config(root, oracle=True, source_only=True))

@@ -139,7 +139,7 @@ class TrainingConfig:
     oracle: bool = option(
         False,
         "upper bound: train on the labels of the target images themselves, as --source_only does "
-        "on the source's",
+        "on the source's, which takes no part",
     )
     no_attention: bool = option(
         False, "ablation: neither weight features nor choose cells by attention"
@@ -233,7 +233,7 @@ class EvaluationConfig:
         2, "dilated convolutions to sum: what the checkpoint was trained with", integer(1, 4)
     )
     no_attention: bool = option(
-        False, "for checkpoints trained with --no_attention or --source_only"
+        False, "for checkpoints trained with --no_attention, --source_only or --oracle"
     )
     device: str = _COMMON["device"]
     precision: str = _COMMON["precision"]

@@ -67,6 +67,10 @@ def open_data(
             f"--ignore_label {config.ignore_label} is the train id of a class\n"
             f"  give one from {classes} to 255"
         )
+    if config.oracle and config.source_only:
+        raise DataError(
+            "--oracle and --source_only name two baselines\n  train them one after the other"
+        )
     if config.oracle:
         source = experiment.target(
             config.data_dir_target,

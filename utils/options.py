@@ -116,7 +116,7 @@ def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
     """Options that differ from a saved run's and would change the training, as readable text."""
     now = plain_options(config)
     return [
-        f"--{field.name} {saved.get(field.name)} -> {now[field.name]}"
+        f"--{field.name} {saved.get(field.name, field.default)} -> {now[field.name]}"
         for field in dataclasses.fields(config)
-        if field.metadata["training"] and now[field.name] != saved.get(field.name)
+        if field.metadata["training"] and now[field.name] != saved.get(field.name, field.default)
     ]

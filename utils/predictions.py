@@ -26,6 +26,9 @@ from utils.visualization import (
     with_colour_bar,
 )
 
+ENDINGS = ("_color", "_attention", "_confidence", "_panel")
+"""Of the pictures that are written beside an image's label map."""
+
 
 class Predicted(NamedTuple):
     """One image and what the network makes of it.
@@ -113,8 +116,8 @@ class PredictionFiles:
         return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
     def _check_names(self) -> None:
-        data = self.dataset
-        if len(_stems(data.names)) < len(data):
+        data, stems = self.dataset, _stems(self.dataset.names)
+        if len(stems) < len(data) or any(stem + end in stems for stem in stems for end in ENDINGS):
             raise DataError(
                 f"several images in {data.image_folder} have one name, and so would their label "
                 "maps\n  evaluate them one list file at a time"

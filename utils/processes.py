@@ -91,6 +91,6 @@ class Processes:
 
 def hold_gradients(student: nn.Module, hold: bool) -> contextlib.AbstractContextManager[Any]:
     """Leave gradients unaveraged over the processes for now, when more are to be accumulated."""
-    if hold and isinstance(student, DistributedDataParallel):
-        return student.no_sync()
-    return contextlib.nullcontext()
+    # Asked for by name: a compiled DistributedDataParallel has it too, under another type.
+    no_sync: Any = getattr(student, "no_sync", None)
+    return no_sync() if hold and no_sync else contextlib.nullcontext()

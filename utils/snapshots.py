@@ -124,18 +124,24 @@ class Snapshots:
                 records.append(json.loads(line))
         return records
 
-    def cut_metrics(self, iteration: int) -> None:
+    def cut_metrics(self, iteration: int, score_due: bool) -> None:
         """Drop from metrics.jsonl what a killed process made after its last checkpoint.
+
+        Args:
+            iteration: of the checkpoint.
+            score_due: whether the checkpoint is of before that iteration's scoring.
 
         Raises:
             CheckpointError: it cannot be read or written; it is intact.
         """
+        if not self.metrics.exists():
+            return
         records = self.read_metrics()
-        if records:
-            with whole_file(self.metrics) as file:
-                for record in records:
-                    if record["iteration"] <= iteration:
-                        file.write(json.dumps(record).encode() + b"\n")
+        with whole_file(self.metrics) as file:
+            for record in records:
+                unscored = score_due and "target_miou" in record
+                if record["iteration"] + unscored <= iteration:
+                    file.write(json.dumps(record).encode() + b"\n")
 
     def draw_curves(self) -> None:
         """Draw curves.png anew from metrics.jsonl.

@@ -72,7 +72,7 @@ def train_step(
             segmentation = processes.mean(segmentation_loss(logits, labels, config.ignore_label))
 
             self_ensembling = kept = torch.zeros_like(segmentation)
-            if config.adapts:
+            if target is not None:
                 # 2. Teacher and student see the target under independent noise.
                 with torch.no_grad(), precision:
                     attention, expected = teacher(add_noise(target, config.noise))

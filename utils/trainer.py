@@ -65,6 +65,7 @@ class Trainer:
         torch.manual_seed(config.seed + self.processes.rank)  # noise differs between processes
         self.epoch, self.batch, self.iteration = 0, 0, 0
         self.best_miou, self.miou = -1.0, -1.0
+        self.score_due = False
         self.history = torch.zeros(0, 4)
         self.reported: set[str] = set()
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []
@@ -73,7 +74,7 @@ class Trainer:
         total = config.num_epoch * self.data.iterations
         self.last_iteration = min(total, config.max_iters or total)
         if resumes and self.processes.is_main:
-            self.snapshots.cut_metrics(self.iteration)
+            self.snapshots.cut_metrics(self.iteration, self.score_due)
         self.reporter = Reporter(
             self.snapshots.log, self.snapshots.metrics,
             self.snapshots.board if config.tensorboard else None,
@@ -96,6 +97,9 @@ class Trainer:
             DivergenceError: a loss or gradient is not finite; nothing after it is saved.
         """
         config = self.config
+        if self.score_due:
+            self._score_and_draw()
+            self._save()
         while self.iteration < self.last_iteration:
             for batches in self.data.epoch(self.epoch, self.batch):
                 self._iterate(batches)
@@ -105,10 +109,7 @@ class Trainer:
                 if ends or self.iteration % config.print_interval == 0:
                     self._read_results()
                 if scores:
-                    if self.data.scored is not None:
-                        self._save()  # a scoring that fails shall cost nothing
-                        self._score()
-                    self._draw()
+                    self._score_and_draw()
                 if scores or stops or self.iteration % config.checkpoint_interval == 0:
                     self._save()
                 if stops:
@@ -170,6 +171,15 @@ class Trainer:
             rows.mean(0).tolist(),
         )  # fmt: skip
 
+    def _score_and_draw(self) -> None:
+        """Save first: a scoring that fails costs no iteration, and is made up for by --resume."""
+        self.score_due = True
+        self._save()
+        if self.data.scored is not None:
+            self._score()
+        self._draw()
+        self.score_due = False
+
     def _score(self) -> None:
         """Score what --score names; of both, the teacher comes last and is what counts."""
         self._read_results()  # a network of numbers that are not finite is not scored
@@ -224,6 +234,7 @@ class Trainer:
                 "iteration": self.iteration,
                 "miou": self.miou,
                 "best_miou": self.best_miou,
+                "score_due": self.score_due,
                 "history": self.history,
                 "problems": problems,
                 "random": randoms,
@@ -249,6 +260,7 @@ class Trainer:
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.iteration, self.history = saved["iteration"], saved["history"]
         self.miou, self.best_miou = saved["miou"], saved["best_miou"]
+        self.score_due = saved.get("score_due", False)
         if self.processes.rank < len(saved["random"]):
             self.data.problems.found = saved["problems"][self.processes.rank]
             restore_random_state(saved["random"][self.processes.rank], self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,13 +31,14 @@ class Domains(NamedTuple):
     Attributes:
         source: source images as the network takes them, (B, 3, H, W).
         labels: their train ids, int64, (B, H, W).
-        target: target images as the network takes them, (B, 3, H, W).
+        target: target images as the network takes them, (B, 3, H, W); None for baselines that do
+            not adapt.
         names: of the source and the target images.
     """
 
     source: Tensor
     labels: Tensor
-    target: Tensor
+    target: Tensor | None
     names: tuple[str, ...]
 
 
@@ -69,12 +71,14 @@ class TrainingData:
     ) -> None:
         self.device = device
         self.accumulate = config.accumulate
+        self.adapts = config.adapts
         self.problems = Problems(config.skip_bad_images)
         cache = Cache(config.cache_dir) if config.cache_dir else None
         source, target, self.scored = open_data(experiment, config, cache)
         rank, world, size = processes.rank, processes.world_size, config.batch_size
         seeds = (None, None) if config.no_shuffle else (2 * config.seed, 2 * config.seed + 1)
-        self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
+        entries = config.target_entries if config.oracle else len(source)
+        self.source_order = EpochSampler(len(source), entries, size, seeds[0], rank, world)
         self.target_order = EpochSampler(
             len(target), config.target_entries, size, seeds[1], rank, world
         )
@@ -82,7 +86,7 @@ class TrainingData:
         self.iterations = batches // config.accumulate
         if self.iterations == 0:
             raise DataError(
-                f"{len(source)} images in {config.data_dir_source}, or {config.target_entries} "
+                f"{entries} source images in {source.root}, or {config.target_entries} "
                 f"--target_entries, are too few for one iteration of "
                 f"{size * world * config.accumulate}\n  give a smaller --batch_size"
             )
@@ -96,10 +100,10 @@ class TrainingData:
             f"{self.iterations} iterations an epoch"
         )
         if cache and processes.is_main:
-            entries: dict[Path, int] = {}
+            kept: dict[Path, int] = {}
             for dataset in filter(None, (source, target, self.scored)):
-                entries |= dataset.cache_entries(cache)
-            self.summary += "; " + cache.reserve(entries)
+                kept |= dataset.cache_entries(cache)
+            self.summary += "; " + cache.reserve(kept)
         self.shown = target if self.scored is None else self.scored
         self.scored_loader: Iterable[Any] = ()
         if self.scored is None:
@@ -125,11 +129,14 @@ class TrainingData:
         self.source_order.start_at(epoch, first_iteration * self.accumulate)
         self.target_order.start_at(epoch, first_iteration * self.accumulate)
         batches: list[Domains] = []
-        for source, target in zip(self.source_loader, self.target_loader, strict=False):
-            self.problems.add(source.problems + target.problems)
+        count = self.iterations * self.accumulate - self.source_order.first_batch
+        targets = self.target_loader if self.adapts else itertools.repeat(None)
+        both = zip(self.source_loader, targets, strict=False)
+        for source, target in itertools.islice(both, count):
+            self.problems.add(source.problems + (target.problems if target else ()))
             images, labels = on_device(source, self.device)
-            target_images, _ = on_device(target, self.device)
-            names = source.names + target.names
+            target_images = on_device(target, self.device)[0] if target else None
+            names = source.names + (target.names if target else ())
             batches.append(Domains(images, torch.stack(labels), target_images, names))
             if len(batches) == self.accumulate:
                 yield batches

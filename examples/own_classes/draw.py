@@ -8,7 +8,7 @@ hand, with other ids and fewer of them. classes.yaml beside this file says what 
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,9 @@ def draw(root: Path, count: int = 60, size: tuple[int, int] = (256, 128)) -> Non
 
 
 if __name__ == "__main__":
-    if Path(sys.argv[1]).exists():
-        sys.exit(f"error: {sys.argv[1]} is there already\n  give a new folder, or remove it")
-    draw(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Draw two small data sets.")
+    parser.add_argument("folder", type=Path, help="a new folder to draw them into")
+    folder = parser.parse_args().folder
+    if folder.exists():
+        parser.exit(2, f"error: {folder} is there already\n  give a new folder, or remove it\n")
+    draw(folder)
