@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dataset.cache import Cache
 from dataset.classes_file import read_classes
@@ -71,48 +72,30 @@ def open_data(
         raise DataError(
             "--oracle and --source_only name two baselines\n  train them one after the other"
         )
+    shared: dict[str, Any] = {
+        "size": config.input_size, "ignore_label": config.ignore_label, "cache": cache
+    }  # fmt: skip
+    adapted: dict[str, Any] = {
+        "root": config.data_dir_target,
+        "list_file": config.data_list_target,
+        "split": config.target_split,
+    }
     if config.oracle:
-        source = experiment.target(
-            config.data_dir_target,
-            config.input_size,
-            config.data_list_target,
-            split=config.target_split,
-            ignore_label=config.ignore_label,
-            cache=cache,
-        )
+        source = experiment.target(**adapted, **shared)
     else:
-        source = experiment.source(
-            config.data_dir_source,
-            config.input_size,
-            _source_list(experiment, config),
-            ignore_label=config.ignore_label,
-            cache=cache,
-        )
-    target = experiment.target(
-        config.data_dir_target,
-        config.input_size,
-        config.data_list_target,
-        split=config.target_split,
-        labels="none",
-        cache=cache,
-    )
+        images = _source_list(experiment, config)
+        source = experiment.source(config.data_dir_source, list_file=images, **shared)
+    target = experiment.target(**adapted, labels="none", **shared)
     if target.layout is PLAIN_FOLDER:
-        written = Path(config.snapshot_dir).resolve()
-        if written.is_relative_to(target.root.resolve()):
-            raise DataError(
-                f"--snapshot_dir {config.snapshot_dir} lies within the target folder\n"
-                f"  choose one outside {target.root}: the run's pictures would become target images"
-            )
+        _keep_apart(config, target)
         if config.data_dir_val is None:
             return source, target, None
     same_images = config.target_split == "val" and config.data_dir_val is None
     scored = experiment.target(
         config.data_dir_val or config.data_dir_target,
-        config.input_size,
-        config.data_list_target if same_images else None,
+        list_file=config.data_list_target if same_images else None,
         labels="own size",
-        ignore_label=config.ignore_label,
-        cache=cache,
+        **shared,
     )
     if config.target_split != "val" and target.image_folder == scored.image_folder:
         raise DataError(
@@ -121,6 +104,14 @@ def open_data(
             "  keep the parts in folders of their own, with {split} in the target's folders"
         )
     return source, target, scored
+
+
+def _keep_apart(config: TrainingConfig, target: SegmentationDataset) -> None:
+    if Path(config.snapshot_dir).resolve().is_relative_to(target.root.resolve()):
+        raise DataError(
+            f"--snapshot_dir {config.snapshot_dir} lies within the target folder\n"
+            f"  choose one outside {target.root}: the run's pictures would become target images"
+        )
 
 
 def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
