@@ -256,7 +256,7 @@ def test_a_target_without_labels_is_adapted_to_and_may_be_scored_elsewhere_later
         assert "mIoU -1" not in text
     assert {path.name for path in run_folder.iterdir()} == {
         *("GTA2Cityscapes_log.txt", "GTA_TeacherNet.pth", "GTA_loss.npz", "last.pth"),
-        *("metrics.jsonl", "curves.png", "tensorboard"),
+        *("last.previous.pth", "metrics.jsonl", "curves.png", "tensorboard"),
     }
     assert [line["iteration"] for line in metrics(run_folder)] == [1]
     with open(run_folder / "metrics.jsonl", "a") as file:  # as a process does that is killed
