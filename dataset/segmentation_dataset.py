@@ -99,7 +99,10 @@ class SegmentationDataset(Dataset[Sample]):
             )
         self._lookup = lookup_table(table, ignore_label)
         self._upright = self.layout is PLAIN_FOLDER  # a camera's own pictures may lie on a side
-        self._image_settings = "image {}x{}".format(*size) + (" upright" if self._upright else "")
+        self._exact = labels == "own size"  # what is scored is resized as the original does
+        self._image_settings = (
+            f"image {size[0]}x{size[1]}{' upright' * self._upright}{' exact' * self._exact}"
+        )
         label_size = "{}x{}".format(*size) if labels == "resized" else "own size"
         self._label_settings = f"label {label_size} {sorted(table.items())} else {ignore_label}"
 
@@ -126,7 +129,7 @@ class SegmentationDataset(Dataset[Sample]):
         image = self._kept(
             file,
             self._image_settings,
-            lambda: resize_image(read_image(file, self._upright), self.size).numpy(),
+            lambda: resize_image(read_image(file, self._upright), self.size, self._exact).numpy(),
         )
         if self.labels != "none":
             label = self._kept(
@@ -262,7 +265,7 @@ class SegmentationDataset(Dataset[Sample]):
         )
 
 
-def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+def resize_image(image: NDArray[np.uint8], size: tuple[int, int], exact: bool = True) -> Tensor:
     """Resize bicubically with antialiasing.
 
     PyTorch's way is five times as fast as Pillow's. Where the scales are whole numbers, as from
@@ -272,12 +275,14 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
     Args:
         image: uint8, (H0, W0, 3).
         size: W, H.
+        exact: by Pillow, as the original does, whatever the scales.
 
     Returns:
         uint8, (3, H, W).
     """
     height, width = image.shape[:2]
-    if (width, height) != size and (width % size[0] or height % size[1]):
+    whole = not (width % size[0] or height % size[1])
+    if (width, height) != size and (exact or not whole):
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     resized = torch.tensor(image).permute(2, 0, 1)[None]  # (1, 3, H, W)
     if resized.shape[-2:] != (size[1], size[0]):
