@@ -1,6 +1,6 @@
 """Draw Figure/results.png: what a network that the demo trained makes of the demo's target images.
 
-python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 400 --snapshot_dir Snap/figure
+python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 360 --snapshot_dir Snap/figure
 python -m Figure.results Snap/figure/GTA_TeacherNet.pth
 """
 
