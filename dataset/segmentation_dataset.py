@@ -7,7 +7,8 @@ A data set is described, not programmed: its subclass states the folders (`layou
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import functools
+import math
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from dataset.cache import Cache
-from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image, read_label_ids
+from dataset.image_files import IMAGE_EXTENSIONS, DataError, image_shape, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace, lookup_table
 from dataset.layout import PLAIN_FOLDER, Layout, files_below, read_list
 
@@ -125,22 +126,24 @@ class SegmentationDataset(Dataset[Sample]):
         return Sample(blank, label, self.names[index], problem)
 
     def _read(self, name: str) -> Sample:
-        file, label = self.image_folder / name, None
-        image = self._kept(
-            file,
-            self._image_settings,
-            lambda: resize_image(read_image(file, self._upright), self.size, self._exact).numpy(),
-        )
-        if self.labels != "none":
-            label = self._kept(
-                self._label_file(name), self._label_settings, lambda: self.read_label(name)
-            )
-        return Sample(torch.tensor(image), None if label is None else torch.tensor(label), name)
+        label = None if self.labels == "none" else torch.tensor(self._label(name))
+        return Sample(torch.tensor(self._image(name)), label, name)
 
-    def _kept(
-        self, file: Path, settings: str, make: Callable[[], NDArray[np.uint8]]
-    ) -> NDArray[np.uint8]:
-        return make() if self.cache is None else self.cache.array(file, settings, make)
+    def _image(self, name: str) -> NDArray[np.uint8]:
+        file, (width, height) = self.image_folder / name, self.size
+
+        def read() -> NDArray[np.uint8]:
+            return resize_image(read_image(file, self._upright), self.size, self._exact)
+
+        if self.cache is None:
+            return read()
+        return self.cache.array(file, self._image_settings, (3, height, width), read)
+
+    def _label(self, name: str) -> NDArray[np.uint8]:
+        if self.cache is None:
+            return self.read_label(name)
+        file, shape = self._label_file(name), self.label_shape(name)
+        return self.cache.array(file, self._label_settings, shape, lambda: self.read_label(name))
 
     def has_labels(self) -> bool:
         """Whether any image has a label map."""
@@ -153,18 +156,24 @@ class SegmentationDataset(Dataset[Sample]):
         Raises:
             DataError: a file is missing.
         """
-        pixels = self.size[0] * self.size[1]
         entries = {
-            cache.entry(self.image_folder / name, self._image_settings): 3 * pixels
+            cache.entry(self.image_folder / name, self._image_settings): 3 * math.prod(self.size)
             for name in self.names
         }
         for name in self.names if self.labels != "none" else ():
-            file = self._label_file(name)
-            if self.labels == "own size":
-                with contextlib.suppress(OSError), Image.open(file) as picture:
-                    pixels = picture.width * picture.height
-            entries[cache.entry(file, self._label_settings)] = pixels
+            entry = cache.entry(self._label_file(name), self._label_settings)
+            entries[entry] = math.prod(self.label_shape(name))
         return entries
+
+    def label_shape(self, name: str) -> tuple[int, int]:
+        """Height and width of an image's label map, as it is read.
+
+        Raises:
+            DataError: it is read at its own size, and the file is missing or not an image.
+        """
+        if self.labels == "own size":
+            return image_shape(self._label_file(name))
+        return self.size[1], self.size[0]
 
     def _label_file(self, name: str) -> Path:
         return self.label_folder / self.layout.label_name(name)
@@ -265,7 +274,9 @@ class SegmentationDataset(Dataset[Sample]):
         )
 
 
-def resize_image(image: NDArray[np.uint8], size: tuple[int, int], exact: bool = True) -> Tensor:
+def resize_image(
+    image: NDArray[np.uint8], size: tuple[int, int], exact: bool = True
+) -> NDArray[np.uint8]:
     """Resize bicubically with antialiasing.
 
     PyTorch's way is five times as fast as Pillow's. Where the scales are whole numbers, as from
@@ -284,10 +295,11 @@ def resize_image(image: NDArray[np.uint8], size: tuple[int, int], exact: bool = 
     whole = not (width % size[0] or height % size[1])
     if (width, height) != size and (exact or not whole):
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    resized = torch.tensor(image).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    if resized.shape[-2:] != (size[1], size[0]):
-        resized = F.interpolate(resized, size=size[::-1], mode="bicubic", antialias=True)
-    return resized[0].contiguous()
+    if image.shape[:2] == size[::-1]:
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    pixels = torch.tensor(image).permute(2, 0, 1)[None]  # (1, 3, H0, W0)
+    resized = F.interpolate(pixels, size=size[::-1], mode="bicubic", antialias=True)
+    return resized[0].contiguous().numpy()
 
 
 def network_input(images: Tensor) -> Tensor:
@@ -299,5 +311,10 @@ def network_input(images: Tensor) -> Tensor:
     Returns:
         float32, (B, 3, H, W), about -124..151, on the same device.
     """
-    mean = torch.tensor(MEAN_BGR, device=images.device).view(1, 3, 1, 1)
-    return images.flip(1).float().sub_(mean)
+    return images.flip(1).float().sub_(_mean_on(images.device))
+
+
+@functools.cache
+def _mean_on(device: torch.device) -> Tensor:
+    """MEAN_BGR, copied to the device once: a copy an iteration would wait for the GPU each time."""
+    return torch.tensor(MEAN_BGR, device=device).view(1, 3, 1, 1)

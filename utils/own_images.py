@@ -101,7 +101,8 @@ def paint_pictures(
     """
     remaining = iter(pictures)
     while batch := list(islice(remaining, config.batch_size)):
-        images = torch.stack([resize_image(picture, config.input_size) for picture in batch])
+        resized = np.stack([resize_image(picture, config.input_size) for picture in batch])
+        images = torch.from_numpy(resized)
         with scoring(network):
             with autocast(device, config.precision):
                 logits = network(network_input(images.to(device))).logits

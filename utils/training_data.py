@@ -101,7 +101,8 @@ class TrainingData:
         )
         if cache and processes.is_main:
             kept: dict[Path, int] = {}
-            for dataset in filter(None, (source, target, self.scored)):
+            read = (source, target if config.adapts else None, self.scored)
+            for dataset in filter(None, read):
                 kept |= dataset.cache_entries(cache)
             self.summary += "; " + cache.reserve(kept)
         self.shown = target if self.scored is None else self.scored
@@ -110,7 +111,7 @@ class TrainingData:
             return
         scored_order = sequential_batches(len(self.scored), config.val_batch_size, rank, world)
         self.scored_loader = make_loader(self.scored, scored_order, workers, device.type)
-        height, width = self.scored.read_label(self.scored.names[0]).shape
+        height, width = self.scored.label_shape(self.scored.names[0])
         if (width, height) != config.input_size_target:
             self.summary += (
                 f"; the target's label maps are {width}x{height}, not the "
@@ -133,10 +134,10 @@ class TrainingData:
         targets = self.target_loader if self.adapts else itertools.repeat(None)
         both = zip(self.source_loader, targets, strict=False)
         for source, target in itertools.islice(both, count):
-            self.problems.add(source.problems + (target.problems if target else ()))
+            self.problems.add((*source.problems, *(target.problems if target else ())))
             images, labels = on_device(source, self.device)
             target_images = on_device(target, self.device)[0] if target else None
-            names = source.names + (target.names if target else ())
+            names = (*source.names, *(target.names if target else ()))
             batches.append(Domains(images, torch.stack(labels), target_images, names))
             if len(batches) == self.accumulate:
                 yield batches
