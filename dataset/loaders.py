@@ -145,11 +145,13 @@ class Problems:
     """Counts samples that could not be read, up to a limit.
 
     Args:
-        allowed: how many another image may stand in for.
+        allowed: how many may be left out.
+        remedy: what to do when there are more; the problems name theirs.
     """
 
-    def __init__(self, allowed: int = 0) -> None:
+    def __init__(self, allowed: int = 0, remedy: str = "") -> None:
         self.allowed = allowed
+        self.remedy = remedy
         self.found: list[str] = []
 
     def add(self, problems: tuple[str, ...]) -> None:
@@ -158,9 +160,10 @@ class Problems:
         Raises:
             DataError: there are more than allowed.
         """
-        self.found += [problem for problem in problems if problem not in self.found]
-        if len(self.found) > self.allowed:
-            raise DataError(self.found[-1])
+        found = [*dict.fromkeys((*self.found, *problems))]
+        if problems and len(found) > self.allowed:
+            raise DataError(found[-1] + (f"\n  {self.remedy}" if self.remedy else ""))
+        self.found = found
 
 
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:

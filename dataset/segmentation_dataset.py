@@ -38,8 +38,9 @@ class Sample(NamedTuple):
         image: uint8, (3, H, W), RGB, at the network's input size.
         label: uint8, (H, W) or the label map's own size, train ids; None where labels are not read.
         name: the image's path within the data set's image folder.
-        problem: why the image asked for could not be read, and this one stands in for it. A value
-            and not an exception, which would lose its shape on the way from a worker process.
+        problem: why the image asked for could not be read. Another stands in for it in training;
+            what is scored is blank and without labels. A value and not an exception, which would
+            lose its shape on the way from a worker process.
     """
 
     image: Tensor
@@ -115,10 +116,10 @@ class SegmentationDataset(Dataset[Sample]):
             return self._read(self.names[index])
         except DataError as error:
             problem = str(error)
-        for offset in range(1, min(len(self), 10)):
+        for offset in range(1, min(len(self), 10) if self.labels != "own size" else 1):
             with contextlib.suppress(DataError):
                 stand_in = self._read(self.names[(index + offset) % len(self)])
-                return stand_in._replace(name=self.names[index], problem=problem)
+                return stand_in._replace(problem=problem)
         width, height = self.size
         blank = torch.zeros(3, height, width, dtype=torch.uint8)
         unlabelled = torch.full((height, width), self.ignore_label, dtype=torch.uint8)

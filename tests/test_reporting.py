@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,15 @@ def test_a_scoring_is_a_line_without_nan(tmp_path: Path) -> None:
     }
     assert interval["source_miou"] is None
     assert "train nan bus 0.0" in (tmp_path / "log.txt").read_text()
+
+
+def test_names_that_are_not_utf_8_are_written_escaped(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    report = reporter(tmp_path)
+    report.line("skipped: " + os.fsdecode(b"caf\xe9.png"))
+    assert "skipped: caf\\udce9.png" in (tmp_path / "log.txt").read_text()
+    assert "skipped: caf\\udce9.png" in "".join(capfd.readouterr())
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:

@@ -195,31 +195,66 @@ def test_divergence_ends_with_names_and_keeps_the_files(data: Path, tmp_path: Pa
     assert not (tmp_path / "GTA_TeacherNet.pth").exists()
 
 
+def test_weights_that_are_not_finite_are_not_saved(data: Path, tmp_path: Path) -> None:
+    settings = {"learning_rate": 1e39, "max_iters": 2, "checkpoint_interval": 1}
+    result = run("SEAN_GTA5.py", *options(data, tmp_path, **settings))
+    assert result.returncode == 3
+    assert "weights are not finite after iteration 1" in result.stderr
+    assert not (tmp_path / "last.pth").exists()
+
+
 def test_bad_images_are_skipped_up_to_a_number(data: Path, tmp_path: Path) -> None:
+    """One in the source and one that is adapted to and scored; nothing computed is lost."""
     folder = tmp_path / "spoilt"
     write_demo(folder, "gta5", count_source=4, count_target=2, size=(64, 32))
-    (folder / "GTA5/images/00002.png").write_bytes(b"")
-    refused = run("SEAN_GTA5.py", *options(folder, tmp_path / "a", max_iters=4))
+    (folder / "GTA5/images/00003.png").write_bytes(b"")
+    sorted((folder / "Cityscapes/leftImg8bit/val").rglob("*.png"))[0].write_bytes(b"")
+    settings: dict[str, object] = {"max_iters": 4, "val_interval": 2, "no_shuffle": ""}
+    words = [w for w in options(folder, tmp_path / "a", **settings) if w != ""]
+    refused = run("SEAN_GTA5.py", *words)
     assert refused.returncode == 2
-    assert "00002.png" in refused.stderr
-    skipped = run("SEAN_GTA5.py", *options(folder, tmp_path / "b", max_iters=4, skip_bad_images=1))
+    assert "_leftImg8bit.png" in refused.stderr
+    assert "--skip_bad_images N --resume" in refused.stderr
+    refused = run("SEAN_GTA5.py", *words, "--skip_bad_images", 1, "--resume")
+    assert refused.returncode == 2
+    assert "00003.png" in refused.stderr
+    assert load_tensors(tmp_path / "a/last.pth")["iteration"] == 2
+    skipped = run("SEAN_GTA5.py", *words, "--skip_bad_images", 2, "--resume")
     assert skipped.returncode == 0, skipped.stderr
-    assert "skipped: cannot read" in (tmp_path / "b/GTA2Cityscapes_log.txt").read_text()
+    log = (tmp_path / "a/GTA2Cityscapes_log.txt").read_text()
+    assert log.count("skipped: cannot read") == 2
+    words[words.index(tmp_path / "a")] = tmp_path / "b"
+    at_once = run("SEAN_GTA5.py", *words, "--skip_bad_images", 2)
+    assert at_once.returncode == 0, at_once.stderr
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+    assert [line["iteration"] for line in metrics(tmp_path / "b")] == [2, 2, 4, 4]
 
 
-def test_accumulated_batches_average_the_gradient(data: Path, tmp_path: Path) -> None:
-    settings = {"noise": 0, "max_iters": 2, "source_only": ""}
-    words = [
-        w
-        for w in options(data, tmp_path / "one", batch_size=1, accumulate=2, **settings)
-        if w != ""
-    ]
-    result = run("SEAN_GTA5.py", *words)
-    assert result.returncode == 0, result.stderr
-    history = np.load(tmp_path / "one/GTA_loss.npz")["loss_hist"]
-    assert history.shape == (2, 4)
-    assert (history[:, 2] == 0).all()
-    np.testing.assert_array_equal(history[:, 0], history[:, 1])
+def test_other_images_are_refused_when_a_run_goes_on(data: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    run_folder = tmp_path / "run"
+    first = run("SEAN_GTA5.py", *options(tmp_path / "data", run_folder, max_iters=5))
+    assert first.returncode == 0, first.stderr
+    for number in range(3, 8):
+        (tmp_path / f"data/GTA5/images/0000{number}.png").unlink()
+    words = options(tmp_path / "data", run_folder, max_iters=6)
+    refused = run("SEAN_GTA5.py", *words, "--resume")
+    assert refused.returncode == 2
+    assert "other source images" in refused.stderr
+    assert "target" not in refused.stderr
+    accepted = run("SEAN_GTA5.py", *words, "--resume_anyway")  # from past the epoch's new end
+    assert accepted.returncode == 0, accepted.stderr
+    assert np.load(run_folder / "GTA_loss.npz")["loss_hist"].shape == (6, 4)
+
+
+def test_a_refused_demo_leaves_the_earlier_one(tmp_path: Path) -> None:
+    kept = tmp_path / "Snap/demo/GTA/GTA_TeacherNet.pth"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"an earlier demo's")
+    words = [sys.executable, str(ROOT / "SEAN_GTA5.py"), "--demo", "--num_classes", "5"]
+    result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 2, result.stderr
+    assert kept.exists()
 
 
 def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(

@@ -372,10 +372,14 @@ def test_unreadable_file_is_reported_and_another_stands_in(tmp_path, folder):
     dataset = GTA5Dataset(tmp_path, SIZE)
     sample, other = dataset[0], dataset[1]
     assert str(damaged) in sample.problem
-    assert sample.name == "00001.png"
+    assert sample.name == other.name
     assert torch.equal(sample.image, other.image)
     assert torch.equal(sample.label, other.label)
     assert not other.problem
+    blank = GTA5Dataset(tmp_path, SIZE, labels="own size")[0]  # what is scored is not replaced
+    assert str(damaged) in blank.problem
+    assert blank.name == "00001.png"
+    assert (blank.label == 255).all()
 
 
 def test_gta5_split_mat_names_its_training_part(tmp_path: Path) -> None:

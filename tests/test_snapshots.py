@@ -1,4 +1,4 @@
-"""metrics.jsonl: read, cut back to a checkpoint, drawn."""
+"""Checkpoints: which is read, which stays. metrics.jsonl: read, cut back, drawn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from utils.checkpoint import CheckpointError
-from utils.snapshots import Snapshots
+from utils.checkpoint import CheckpointError, save_tensors
+from utils.snapshots import STATE, Snapshots
 
 LINES = [
     {"iteration": 10, "loss": 1.0123457, "cls_loss": 1.0, "st_loss": 1e-07, "kept": 0.5},
@@ -31,7 +31,7 @@ def snapshots(tmp_path: Path) -> Snapshots:
 
 
 @pytest.mark.parametrize(("iteration", "kept"), [(0, 0), (19, 1), (20, 2), (30, 3), (99, 3)])
-@pytest.mark.parametrize("torn", ["", '{"iteration": 40, "lo', "\x00\x00"])
+@pytest.mark.parametrize("torn", ["", '{"iteration": 40, "lo', "\x00\x00", "3", "{}"])
 def test_later_lines_are_cut(snapshots: Snapshots, iteration: int, kept: int, torn: str) -> None:
     whole = snapshots.metrics.read_text().splitlines(keepends=True)
     snapshots.metrics.write_text("".join(whole) + torn)
@@ -68,7 +68,49 @@ def test_unreadable_lines_are_named(snapshots: Snapshots) -> None:
 @pytest.mark.parametrize("name", ["metrics.jsonl", "curves.png", "tensorboard", "last.pth"])
 def test_a_folder_that_holds_a_run_is_not_claimed(tmp_path: Path, name: str) -> None:
     snapshots = Snapshots(tmp_path, "GTA")
-    snapshots.claim()
+    snapshots.check_free()
     (tmp_path / name).mkdir()
     with pytest.raises(CheckpointError, match="--resume"):
-        snapshots.claim()
+        snapshots.check_free()
+
+
+def state(iteration: int) -> dict[str, int]:
+    return dict.fromkeys(STATE, 0) | {"iteration": iteration}
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(tmp_path: Path) -> None:
+    earlier = Snapshots(tmp_path, "GTA")
+    earlier.save_last(state(1))
+    earlier.save_last(state(2))
+    damaged = bytearray(earlier.last.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    earlier.last.write_bytes(damaged)
+    snapshots = Snapshots(tmp_path, "GTA")
+    saved, warning = snapshots.load_last()
+    assert saved == state(1)
+    assert "going on with the checkpoint before it" in warning
+    snapshots.save_last(state(3))
+    assert snapshots.load_last() == (state(3), "")
+    snapshots.last.unlink()
+    assert snapshots.load_last() == (state(1), "")
+    snapshots.save_last(state(4))
+    snapshots.save_last(state(5))
+    snapshots.last.unlink()
+    assert snapshots.load_last() == (state(4), "")
+
+
+@pytest.mark.parametrize("content", [{"weight": 1.0}, [1, 2], None])
+def test_other_files_are_no_checkpoint(tmp_path: Path, content: object) -> None:
+    snapshots = Snapshots(tmp_path, "GTA")
+    save_tensors(snapshots.last, content)
+    with pytest.raises(CheckpointError, match="not what a run saves"):
+        snapshots.load_last()
+
+
+def test_what_stands_in_the_way_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path, "GTA")
+    snapshots.save_last(state(1))
+    snapshots.previous.mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot write .*last\.pth"):
+        snapshots.save_last(state(2))
+    assert snapshots.load_last() == (state(2), "")

@@ -115,11 +115,15 @@ class TrainingConfig:
     )
     momentum: float = option(0.9, "Adam's beta1", number(0, 0.9999))
     weight_decay: float = option(5e-5, "L2 penalty in Adam", number(0))
-    num_epoch: int = option(6, "epochs; one ends when the shorter data set does", integer(1))
+    num_epoch: int = option(
+        6, "epochs; one ends when the shorter data set does", integer(1), training=False
+    )
     target_entries: int = option(
         24966, "the target list is repeated to this many places an epoch", integer(1)
     )
-    max_iters: int | None = option(None, "stop after this many iterations", integer(1))
+    max_iters: int | None = option(
+        None, "stop after this many iterations", integer(1), training=False
+    )
     noise: float = option(
         0.1, "standard deviation of the noise on target images, in grey levels", number(0)
     )
@@ -164,8 +168,10 @@ class TrainingConfig:
     )  # fmt: skip
     skip_bad_images: int = option(
         0,
-        "let another image stand in for up to this many that cannot be read, in each process",
+        "go on without up to this many images that cannot be read, in each process: another stands "
+        "in for it in training, and scoring leaves it out",
         integer(0),
+        training=False,
     )
     deterministic: bool = option(
         False, "ask for bit-equal runs on a GPU too, more slowly; the CPU's always are"

@@ -66,6 +66,7 @@ class Reporter:
         """Append a line to the log file and show it above the progress bar."""
         if not self.show:
             return
+        text = text.encode(errors="backslashreplace").decode()  # file names need not be UTF-8
         self._append(self.log_file, text)
         if console:
             self.bar.write(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,12 @@ from utils.checkpoint import (
     whole_file,
 )
 from utils.curves import curves_figure
+
+STATE = {
+    *("student", "teacher", "optimizer", "epoch", "batch", "iteration", "miou", "best_miou"),
+    *("score_due", "history", "problems", "random", "options", "own_classes", "images"),
+}
+"""What a checkpoint to go on from holds."""
 
 
 class Snapshots:
@@ -44,9 +51,10 @@ class Snapshots:
         self.last = folder / "last.pth"
         self.complete = folder / "last.complete.pth"  # whole, and about to become last.pth
         self.previous = folder / "last.previous.pth"
+        self.damaged: set[Path] = set()  # what load_last could not read
         make_folder(folder)
 
-    def claim(self) -> None:
+    def check_free(self) -> None:
         """Make sure that a new run writes over nothing.
 
         Raises:
@@ -58,6 +66,11 @@ class Snapshots:
                 f"{self.folder} holds an earlier run\n"
                 "  go on with it with --resume, or choose another --snapshot_dir"
             )
+
+    def clear(self) -> None:
+        """Remove the folder and everything in it, and make it anew."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        make_folder(self.folder)
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
         """Read the newest whole checkpoint.
@@ -73,8 +86,9 @@ class Snapshots:
             if not path.exists():
                 continue
             try:
-                return load_tensors(path), "; ".join(warnings)
+                return _load_state(path), "; ".join(warnings)
             except CheckpointError as error:
+                self.damaged.add(path)
                 warnings.append(f"{error}: going on with the checkpoint before it")
         if warnings:
             raise CheckpointError(
@@ -95,9 +109,16 @@ class Snapshots:
             CheckpointError: it cannot be written; the one before it is intact.
         """
         save_tensors(self.complete, state)
-        if self.last.exists():
-            os.replace(self.last, self.previous)
-        os.replace(self.complete, self.last)
+        try:
+            if self.last.exists() and self.last not in self.damaged:
+                os.replace(self.last, self.previous)
+            os.replace(self.complete, self.last)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write {self.last}: {error.strerror}\n  {self.complete} is whole and is "
+                "what --resume goes on from; make place for the other"
+            ) from None
+        self.damaged.clear()
 
     def save_history(self, history: Tensor) -> None:
         """Save the losses: (N, 4), total, segmentation, weighted self-ensembling, source mIoU."""
@@ -121,7 +142,9 @@ class Snapshots:
         records = []
         for line in lines:
             with contextlib.suppress(json.JSONDecodeError):
-                records.append(json.loads(line))
+                record = json.loads(line)
+                if isinstance(record, dict) and "iteration" in record:
+                    records.append(record)
         return records
 
     def cut_metrics(self, iteration: int, score_due: bool) -> None:
@@ -161,3 +184,10 @@ class Snapshots:
     def save_final(self, teacher: dict[str, Tensor]) -> None:
         """Save the teacher of the run's end."""
         save_tensors(self.final, teacher)
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    state = load_tensors(path)
+    if not isinstance(state, dict) or not STATE.issubset(state):
+        raise CheckpointError(f"{path} is not what a run saves to go on from")
+    return state

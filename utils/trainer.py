@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,15 @@ class Trainer:
         self.snapshots = Snapshots(Path(config.snapshot_dir), experiment.prefix)
         resumes = config.resume or config.resume_anyway
         saved, warning = self.snapshots.load_last() if resumes else (None, "")
-        if not resumes and self.processes.is_main:
-            self.snapshots.claim()
+        is_demo = config.demo and config.snapshot_dir == demo_run(experiment)
+        if not resumes and not is_demo and self.processes.is_main:
+            self.snapshots.check_free()
         self.data = TrainingData(experiment, config, self.device, self.processes)
         if saved:
             self._check_options(saved)
         self.networks = Networks(config, self.device, self.processes, saved)
+        if not resumes and is_demo and self.processes.is_main:
+            self.snapshots.clear()  # an earlier demo's
         torch.manual_seed(config.seed + self.processes.rank)  # noise differs between processes
         self.epoch, self.batch, self.iteration = 0, 0, 0
         self.best_miou, self.miou = -1.0, -1.0
@@ -96,6 +98,16 @@ class Trainer:
             DataError, CheckpointError: a file cannot be read or written.
             DivergenceError: a loss or gradient is not finite; nothing after it is saved.
         """
+        try:
+            return self._train(stop)
+        except DataError:
+            if self.processes.world_size == 1:  # others would have to take part
+                self._save()
+            raise
+        finally:
+            self.reporter.bar.close()
+
+    def _train(self, stop: StopRequest) -> bool:
         config = self.config
         if self.score_due:
             self._score_and_draw()
@@ -105,12 +117,14 @@ class Trainer:
                 self._iterate(batches)
                 ends = self.iteration == self.last_iteration
                 stops = not ends and self._must_stop(stop)
-                scores = ends or self.iteration % config.val_interval == 0
+                self.score_due = ends or self.iteration % config.val_interval == 0
+                saves = self.score_due or self.iteration % config.checkpoint_interval == 0
                 if ends or self.iteration % config.print_interval == 0:
                     self._read_results()
-                if scores:
+                if self.score_due and not stops:  # else it is made up for by --resume
                     self._score_and_draw()
-                if scores or stops or self.iteration % config.checkpoint_interval == 0:
+                    stops = not ends and self._must_stop(stop)
+                if saves or stops:
                     self._save()
                 if stops:
                     self.reporter.line(
@@ -173,7 +187,6 @@ class Trainer:
 
     def _score_and_draw(self) -> None:
         """Save first: a scoring that fails costs no iteration, and is made up for by --resume."""
-        self.score_due = True
         self._save()
         if self.data.scored is not None:
             self._score()
@@ -212,7 +225,20 @@ class Trainer:
             self.reporter.pictures(self.iteration, pictures)
 
     def _save(self) -> None:
+        """Write last.pth and the history.
+
+        Raises:
+            DivergenceError: the last step left weights that are not finite; nothing is written.
+            CheckpointError: a file cannot be written.
+        """
         self._read_results()
+        trained = self.networks
+        weights = [*trained.plain_student.parameters(), *trained.plain_teacher.parameters()]
+        if not torch.nn.utils.get_total_norm(weights).isfinite():
+            raise DivergenceError(
+                f"weights are not finite after iteration {self.iteration}\n"
+                f"  {self.snapshots.last}, if there is one, is of before; lower --learning_rate"
+            )
         randoms = self.processes.gather(random_state(self.device))
         problems = self.processes.gather(self.data.problems.found)
         for problem in sorted({text for found in problems for text in found} - self.reported):
@@ -240,6 +266,7 @@ class Trainer:
                 "random": randoms,
                 "options": plain_options(self.config) | {"processes": self.processes.world_size},
                 "own_classes": self.own_classes,
+                "images": self.data.images,
             }
         )
 
@@ -247,20 +274,25 @@ class Trainer:
         changed = changed_options(self.config, saved["options"])
         if saved["options"]["processes"] != self.processes.world_size:
             changed.append(f"processes {saved['options']['processes']}")
-        if saved.get("own_classes", "") != self.own_classes:
-            before, now = saved["options"].get("classes"), self.config.classes
+        if saved["own_classes"] != self.own_classes:
+            before, now = saved["options"]["classes"], self.config.classes
             changed.append(f"--classes {before} -> {now}: names, label ids or folders differ")
+        for part, images in self.data.images.items():
+            if images != saved["images"].get(part):
+                changed.append(f"other {part} images, or in another order")
         if changed and not self.config.resume_anyway:
             raise CheckpointError(
-                f"{self.snapshots.last} was trained with other options: {', '.join(changed)}\n"
-                "  give the same options, or --resume_anyway to go on with the new ones"
+                f"{self.snapshots.last} was trained with other options or data: "
+                f"{', '.join(changed)}\n"
+                "  give the same ones, or --resume_anyway to go on with the new ones"
             )
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.epoch, self.batch = saved["epoch"], saved["batch"]
         self.iteration, self.history = saved["iteration"], saved["history"]
         self.miou, self.best_miou = saved["miou"], saved["best_miou"]
-        self.score_due = saved.get("score_due", False)
+        self.score_due = saved["score_due"]
+        self.reported = {problem for found in saved["problems"] for problem in found}
         if self.processes.rank < len(saved["random"]):
             self.data.problems.found = saved["problems"][self.processes.rank]
             restore_random_state(saved["random"][self.processes.rank], self.device)
@@ -279,15 +311,23 @@ class Trainer:
         ]
 
 
+def demo_run(experiment: Experiment) -> str:
+    """Where ``--demo`` writes, over what an earlier demo wrote, if not told otherwise."""
+    return f"{DEMO_RUNS}/{experiment.prefix}"
+
+
 def main(experiment: Experiment, description: str) -> None:
     """Read the command line and train.
 
     Ends with status 2 after a user's mistake, 3 after a number that is not finite, 130 or 143
     after SIGINT or SIGTERM.
     """
-    demo_run = f"{DEMO_RUNS}/{experiment.prefix}"
     demo_source = f"{DEMO_FOLDER}/{experiment.demo_source.upper()}"
-    demo = {**DEMO_TRAINING, "data_dir_source": demo_source, "snapshot_dir": demo_run}
+    demo = {
+        **DEMO_TRAINING,
+        "data_dir_source": demo_source,
+        "snapshot_dir": demo_run(experiment),
+    }
     config = parse_options(experiment.defaults, demo, description)
     stop = StopRequest(config.max_hours)
     try:
@@ -296,8 +336,6 @@ def main(experiment: Experiment, description: str) -> None:
             config = parse_options(experiment.defaults, demo, description)
         if config.demo:
             write_demo(Path(DEMO_FOLDER), experiment.demo_source)
-            if config.snapshot_dir == demo_run and not (config.resume or config.resume_anyway):
-                shutil.rmtree(demo_run, ignore_errors=True)  # an earlier demo's
         trainer = Trainer(experiment, config)
         ends = trainer.run(stop)
         if ends:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from dataset.loaders import (
     on_device,
     sequential_batches,
 )
+from dataset.segmentation_dataset import SegmentationDataset
 from utils.config import TrainingConfig
 from utils.experiment import Experiment, open_data, protocol
 from utils.processes import Processes
@@ -53,6 +56,7 @@ class TrainingData:
 
     Attributes:
         iterations: of an epoch, which ends when the shorter data set does.
+        images: a digest of the images of each part, by name and in order.
         problems: images that could not be read.
         scored: what the teacher is scored on; None if the target has no labels.
         shown: what pictures are made of: what is scored, or else the target.
@@ -72,9 +76,14 @@ class TrainingData:
         self.device = device
         self.accumulate = config.accumulate
         self.adapts = config.adapts
-        self.problems = Problems(config.skip_bad_images)
+        self.problems = Problems(
+            config.skip_bad_images, "go on without such images with --skip_bad_images N --resume"
+        )
         cache = Cache(config.cache_dir) if config.cache_dir else None
         source, target, self.scored = open_data(experiment, config, cache)
+        self.images = {"source": _digest(source), "target": _digest(target)}
+        if self.scored is not None:
+            self.images["scored"] = _digest(self.scored)
         rank, world, size = processes.rank, processes.world_size, config.batch_size
         seeds = (None, None) if config.no_shuffle else (2 * config.seed, 2 * config.seed + 1)
         entries = config.target_entries if config.oracle else len(source)
@@ -133,7 +142,7 @@ class TrainingData:
         count = self.iterations * self.accumulate - self.source_order.first_batch
         targets = self.target_loader if self.adapts else itertools.repeat(None)
         both = zip(self.source_loader, targets, strict=False)
-        for source, target in itertools.islice(both, count):
+        for source, target in itertools.islice(both, max(0, count)):
             self.problems.add((*source.problems, *(target.problems if target else ())))
             images, labels = on_device(source, self.device)
             target_images = on_device(target, self.device)[0] if target else None
@@ -150,5 +159,9 @@ class TrainingData:
             DataError: an image or label map cannot be read.
         """
         for batch in self.scored_loader:
-            Problems().add(batch.problems)
+            self.problems.add(batch.problems)  # their label maps count no pixel
             yield on_device(batch, self.device)
+
+
+def _digest(dataset: SegmentationDataset) -> str:
+    return hashlib.sha256(os.fsencode("\n".join(dataset.names))).hexdigest()
