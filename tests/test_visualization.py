@@ -5,10 +5,12 @@ import pytest
 
 from dataset.labels import CLASSES_16, CLASSES_19
 from utils.visualization import (
+    attention_over,
+    attention_scale,
     colour_map,
+    confidence_scale,
     error_map,
     heat_map,
-    heat_over,
     overlay,
     panel,
     resized,
@@ -134,21 +136,26 @@ def test_panel_invents_no_colours_for_label_maps(rng):
     assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
 
 
-def test_heat_over_a_picture_takes_its_hue_from_the_heat(rng):
+def test_attention_over_a_picture_has_a_hue_of_its_own(rng):
     values = np.array([[0.0, 1.0]], np.float32)
     red, blue = (np.full((8, 16, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 255)))
     grey = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
     expected = overlay(grey, heat_map(values, (16, 8), "inferno"), 0.6)
-    over_red = heat_over(red, values, "inferno").astype(int)
+    over_red = attention_over(red, values).astype(int)
     assert np.abs(over_red - expected).max() <= 1
-    hue = heat_over(blue, values, "inferno").astype(int) - over_red
+    hue = attention_over(blue, values).astype(int) - over_red
     assert np.ptp(hue, axis=2).max() <= 1  # they differ in grey alone
 
 
 @pytest.mark.parametrize("width", [64, 256, 2048])
-def test_colour_bar(rng, width):
+@pytest.mark.parametrize(
+    ("scale", "colours", "grey"),
+    [(confidence_scale, "viridis", 0), (attention_scale, "inferno", 0.4)],
+)
+def test_colour_bar(rng, width, scale, colours, grey):
+    """Its colours are those in the picture: of attention, 60 % over grey."""
     image = picture(rng, width // 2, width)
-    with_bar = with_colour_bar(image, "viridis", "confidence")
+    with_bar = with_colour_bar(image, scale, "heat")
     np.testing.assert_array_equal(with_bar[: width // 2], image)
     strip = with_bar[width // 2 :].astype(int)
     assert strip.shape[0] >= 22
@@ -156,11 +163,11 @@ def test_colour_bar(rng, width):
     if width < 128:
         return
     row = strip[len(strip) // 2]
-    coloured = np.flatnonzero(np.ptp(row, axis=1) > 30)
-    bar = row[coloured[0] : coloured[-1] + 1]
-    expected = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), "viridis")[0]
+    runs = np.split(row, np.flatnonzero((row == 255).all(1)))
+    bar = max(runs, key=len)[1:]  # after a white pixel
+    heat = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), colours)[0]
     assert len(bar) > width / 3
-    assert np.abs(bar - expected).max() <= 2
+    assert np.abs(bar - (grey * 128 + (1 - grey) * heat)).max() <= 2
 
 
 def test_resizing_invents_no_colours_for_label_maps(rng):

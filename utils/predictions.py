@@ -16,10 +16,11 @@ from dataset.segmentation_dataset import SegmentationDataset
 from utils.checkpoint import make_folder, whole_file
 from utils.config import EvaluationConfig
 from utils.visualization import (
-    ATTENTION_COLOURS,
     CONFIDENCE_COLOURS,
     Picture,
+    attention_scale,
     colour_map,
+    confidence_scale,
     heat_map,
     panel,
     tiles_of,
@@ -90,11 +91,11 @@ class PredictionFiles:
         if config.export:
             save_png(self.label_ids / f"{stem}.png", self._label_id[classes])
         if config.save_attention:
-            heat = with_colour_bar(tiles["attention"], ATTENTION_COLOURS, "attention")
+            heat = with_colour_bar(tiles["attention"], attention_scale, "attention")
             save_png(self.folder / f"{stem}_attention.png", heat)
         if predicted.confidence is not None:
             heat = heat_map(predicted.confidence, classes.shape[::-1], CONFIDENCE_COLOURS)
-            heat = with_colour_bar(heat, CONFIDENCE_COLOURS, "confidence")
+            heat = with_colour_bar(heat, confidence_scale, "confidence")
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
             save_png(self.folder / f"{stem}_panel.png", panel(tiles))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -67,19 +67,29 @@ def overlay(picture: Picture, layer: Picture, alpha: float) -> Picture:
     return np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(layer), alpha))
 
 
-def heat_over(picture: Picture, values: NDArray[np.floating], colours: str) -> Picture:
-    """Lay a heat map over a picture in grey, so that hue is the heat's alone.
+def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture:
+    """Lay an attention map over a picture in grey, so that hue is the attention's alone.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
-        values: (h, w), 0..1.
-        colours: the name of a matplotlib colour map.
+        attention: (h, w), 0..1.
 
     Returns:
         RGB, uint8, (H, W, 3).
     """
     grey = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
-    return overlay(grey, heat_map(values, picture.shape[1::-1], colours), 0.6)
+    return overlay(grey, heat_map(attention, picture.shape[1::-1], ATTENTION_COLOURS), 0.6)
+
+
+def attention_scale(size: tuple[int, int]) -> Picture:
+    """What `attention_over` makes of 0 to 1, from left to right, on mid grey; size is W, H."""
+    grey = np.full((size[1], size[0], 3), 128, np.uint8)
+    return attention_over(grey, np.linspace(0, 1, size[0])[None])
+
+
+def confidence_scale(size: tuple[int, int]) -> Picture:
+    """The colours of confidence 0 to 1, from left to right; size is W, H."""
+    return heat_map(np.linspace(0, 1, size[0])[None], size, CONFIDENCE_COLOURS)
 
 
 def tiles_of(
@@ -108,7 +118,7 @@ def tiles_of(
         tiles["ground truth"] = colour_map(label, colours)
         tiles["error"] = error_map(classes, label, ignore_label)
     if attention is not None:
-        tiles["attention"] = heat_over(picture, attention, ATTENTION_COLOURS)
+        tiles["attention"] = attention_over(picture, attention)
     return tiles
 
 
@@ -158,12 +168,14 @@ def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(picture).resize(size, resampling)
 
 
-def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
+def with_colour_bar(
+    picture: Picture, scale: Callable[[tuple[int, int]], Picture], title: str
+) -> Picture:
     """Put the scale of a heat map, 0 to 1, under it.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
-        colours: the name of the heat map's matplotlib colour map.
+        scale: from W, H to the scale's picture: `attention_scale` or `confidence_scale`.
         title: what the colours show.
 
     Returns:
@@ -179,6 +191,5 @@ def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
     draw.text((letter, letter), f"{title}  0", "black", font, anchor="lm")
     draw.text((width - letter, letter), "1", "black", font, anchor="rm")
     if right > left:
-        scale = heat_map(np.linspace(0, 1, right - left)[None], (right - left, letter), colours)
-        strip.paste(Image.fromarray(scale), (left, letter // 2))
+        strip.paste(Image.fromarray(scale((right - left, letter))), (left, letter // 2))
     return np.concatenate([picture, np.asarray(strip)])
