@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
+ERROR_COLOURS = {"right": (235, 235, 235), "wrong": (205, 40, 40), "ignored": (0, 0, 0)}
 
 Picture = NDArray[np.uint8]
 """RGB, uint8, (H, W, 3)."""
@@ -39,12 +40,10 @@ def error_map(classes: NDArray[np.uint8], label: NDArray[np.uint8], ignore_label
         ignore_label: train id of pixels without a class.
 
     Returns:
-        RGB, uint8, (H, W, 3): right is pale, wrong is red, ignored is black.
+        RGB, uint8, (H, W, 3), in `ERROR_COLOURS`.
     """
-    picture = np.full((*label.shape, 3), 235, np.uint8)
-    picture[classes != label] = (205, 40, 40)
-    picture[label == ignore_label] = 0
-    return picture
+    kind = np.where(label == ignore_label, 2, classes != label)
+    return np.array(list(ERROR_COLOURS.values()), np.uint8)[kind]
 
 
 def heat_map(values: NDArray[np.floating], size: tuple[int, int], colours: str) -> Picture:
