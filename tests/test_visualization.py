@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from dataset.labels import CLASSES_16, CLASSES_19
 from utils.visualization import (
+    ERROR_COLOURS,
     attention_over,
     attention_scale,
     colour_map,
@@ -13,7 +15,9 @@ from utils.visualization import (
     heat_map,
     overlay,
     panel,
+    panels_with_legend,
     resized,
+    tiles_of,
     with_colour_bar,
 )
 
@@ -134,6 +138,62 @@ def test_panel_invents_no_colours_for_label_maps(rng):
     canvas = panel({"prediction": colour_map(classes, COLOURS)}, 133)
     tile = canvas[30:-8, 8:-8].reshape(-1, 3)
     assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
+
+
+def seen(rng, space, attention=True, labelled=True):
+    """Tiles and maps of an image; the last class occurs in the label map alone, if at all."""
+    classes = np.arange(32 * 64).reshape(32, 64) % (len(space) - 1)
+    label = np.full((32, 64), len(space) - 1 if labelled else 255)
+    label[:, :8] = 255
+    heat = rng.random((4, 8)) if attention else None
+    maps = classes.astype(np.uint8), label.astype(np.uint8)
+    return tiles_of(picture(rng), *maps, heat, space, 255), maps
+
+
+def inks(strip):
+    """The colours of the areas of at least 8 x 4 pixels of one colour, white left out."""
+    windows = np.lib.stride_tricks.sliding_window_view(strip, (4, 8), (0, 1)).reshape(-1, 3, 32)
+    flat = windows[(windows == windows[..., :1]).all((1, 2)), :, 0]
+    return {tuple(colour) for colour in flat.tolist()} - {(255, 255, 255)}
+
+
+@pytest.mark.parametrize("width", [256, 384])
+@pytest.mark.parametrize("colours", [CLASSES_19.colours, COLOURS], ids=["19", "3"])
+def test_legend_under_panels(rng, colours, width):
+    """Once under all rows; nothing is cut off at the right or below."""
+    names = CLASSES_19.names[: len(colours)]
+    tiles, maps = seen(rng, colours)
+    row = panel(tiles, width)
+    canvas = panels_with_legend([tiles, tiles], [*maps, *maps], names, colours, width)
+    height = len(row)
+    np.testing.assert_array_equal(canvas[:height], row)
+    np.testing.assert_array_equal(canvas[height : 2 * height], row)
+    strip = canvas[2 * height :]
+    assert inks(strip) >= {*colours, *ERROR_COLOURS.values()}
+    scale = attention_scale((120, 14))
+    windows = np.lib.stride_tricks.sliding_window_view(strip, scale.shape)
+    assert (windows[:, :, 0] == scale)[..., 1:-1, 1:, :].all((2, 3, 4)).any()
+    assert (strip[-4:] == 255).all()
+    assert (strip[:, -8:] == 255).all()
+    assert len(strip) < 4 * 24
+
+
+def test_legend_names_what_there_is(rng, monkeypatch):
+    """Classes that occur, in the order of their ids; errors and attention where they are shown."""
+    texts = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda *a, **k: (texts.append(a[2]), draw(*a, **k))
+    )
+    for options, more in (
+        ({}, ["c", "right", "wrong", "ignored", "attention, 0 to 1"]),
+        ({"labelled": False}, ["attention, 0 to 1"]),
+        ({"attention": False}, ["c", "right", "wrong", "ignored"]),
+    ):
+        tiles, maps = seen(rng, COLOURS, **options)
+        texts.clear()
+        panels_with_legend([tiles], maps, ("a", "b", "c", "d"), (*COLOURS, (1, 2, 3)))
+        assert texts[len(tiles) :] == ["a", "b", *more]
 
 
 def test_attention_over_a_picture_has_a_hue_of_its_own(rng):

@@ -22,7 +22,7 @@ from utils.visualization import (
     colour_map,
     confidence_scale,
     heat_map,
-    panel,
+    panels_with_legend,
     tiles_of,
     with_colour_bar,
 )
@@ -98,7 +98,9 @@ class PredictionFiles:
             heat = with_colour_bar(heat, confidence_scale, "confidence")
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
-            save_png(self.folder / f"{stem}_panel.png", panel(tiles))
+            maps, space = (classes, predicted.label), self.space
+            picture = panels_with_legend([tiles], maps, space.names, space.colours)
+            save_png(self.folder / f"{stem}_panel.png", picture)
         return tiles
 
     def _tiles(self, predicted: Predicted) -> dict[str, Picture]:

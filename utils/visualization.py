@@ -160,6 +160,58 @@ def panel(tiles: Mapping[str, Picture], width: int = 384) -> Picture:
     return np.asarray(canvas)
 
 
+def panels_with_legend(
+    rows: Sequence[Mapping[str, Picture]],
+    maps: Sequence[NDArray[np.uint8]],
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    width: int = 384,
+) -> Picture:
+    """Put the panels of images below one another, and below all what their colours mean.
+
+    Args:
+        rows: of each image, title -> picture, as from `tiles_of`.
+        maps: train ids, uint8; the classes in them are named.
+        names: of the classes.
+        colours: one RGB colour a class.
+        width: of a tile, in pixels.
+
+    Returns:
+        RGB, uint8.
+    """
+    panels = [panel(tiles, width) for tiles in rows]
+    titles = {title for tiles in rows for title in tiles}
+    found = {train_id for ids in maps for train_id in np.unique(ids).tolist()}
+    meanings = {name: colours[index] for index, name in enumerate(names) if index in found}
+    samples = [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in meanings.items()]
+    if "error" in titles:
+        errors = ERROR_COLOURS.items()
+        samples += [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in errors]
+    if "attention" in titles:
+        samples.append(("attention, 0 to 1", attention_scale((120, 14))))
+    return np.concatenate([*panels, _legend_strip(samples, panels[0].shape[1])])
+
+
+def _legend_strip(samples: Sequence[tuple[str, Picture]], width: int) -> Picture:
+    """Texts, each after a picture 14 pixels high, in as many lines as the width asks for."""
+    font, line, margin = ImageFont.load_default(16), 24, 8
+    places, left, top = [], margin, 0
+    for text, sample in samples:
+        length = sample.shape[1] + 6 + round(font.getlength(text))
+        if left > margin and left + length > width - margin:
+            left, top = margin, top + line
+        places.append((left, top))
+        left += length + 20
+    strip = Image.new("RGB", (width, top + line + margin), "white")
+    draw = ImageDraw.Draw(strip)
+    for (left, top), (text, sample) in zip(places, samples, strict=True):
+        right = left + sample.shape[1]
+        strip.paste(Image.fromarray(sample), (left, top + 5))
+        draw.rectangle((left - 1, top + 4, right, top + 19), outline="darkgrey")
+        draw.text((right + 6, top + line / 2), text, "black", font, anchor="lm")
+    return np.asarray(strip)
+
+
 def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
     """Resize a picture to W, H: one of few colours keeps them, another is interpolated."""
     flat = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
