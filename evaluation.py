@@ -209,8 +209,13 @@ def load_network(
         device: where the network goes.
 
     Raises:
+        DataError: its attention is asked for, and it shall have none.
         WeightsError: it cannot be used, or its classes are unknown.
     """
+    if config.save_attention and config.no_attention:
+        raise DataError(
+            "--save_attention shows what --no_attention leaves out\n  leave out one of them"
+        )
     path = config.restore_from
     state = read_state_dict(path)
     classes = class_count(state, path)

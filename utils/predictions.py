@@ -16,12 +16,10 @@ from dataset.segmentation_dataset import SegmentationDataset
 from utils.checkpoint import make_folder, whole_file
 from utils.config import EvaluationConfig
 from utils.visualization import (
-    CONFIDENCE_COLOURS,
     Picture,
     attention_scale,
     colour_map,
-    confidence_scale,
-    heat_map,
+    confidence_picture,
     panels_with_legend,
     tiles_of,
     with_colour_bar,
@@ -94,8 +92,7 @@ class PredictionFiles:
             heat = with_colour_bar(tiles["attention"], attention_scale, "attention")
             save_png(self.folder / f"{stem}_attention.png", heat)
         if predicted.confidence is not None:
-            heat = heat_map(predicted.confidence, classes.shape[::-1], CONFIDENCE_COLOURS)
-            heat = with_colour_bar(heat, confidence_scale, "confidence")
+            heat = confidence_picture(predicted.confidence)
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
             maps, space = (classes, predicted.label), self.space
@@ -129,10 +126,6 @@ class PredictionFiles:
             raise DataError(
                 f"--snapshot_dir {self.folder} lies within the data folder {data.root.resolve()}\n"
                 "  choose another: predictions are called like the images"
-            )
-        if self.config.save_attention and self.config.no_attention:
-            raise DataError(
-                "--save_attention shows what --no_attention leaves out\n  leave out one of them"
             )
 
     def _label_id_table(self) -> NDArray[np.uint8]:

@@ -212,6 +212,12 @@ def _legend_strip(samples: Sequence[tuple[str, Picture]], width: int) -> Picture
     return np.asarray(strip)
 
 
+def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
+    """Show the probability of each pixel's class, (H, W), 0..1, with its scale below."""
+    heat = heat_map(confidence, confidence.shape[::-1], CONFIDENCE_COLOURS)
+    return with_colour_bar(heat, confidence_scale, "confidence")
+
+
 def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
     """Resize a picture to W, H: one of few colours keeps them, another is interpolated."""
     flat = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
