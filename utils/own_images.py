@@ -91,12 +91,10 @@ def predict_own_images(
     if not source.exists():
         raise DataError(f"no image, folder or video {source}\n  correct the path after --images")
     paint = partial(paint_pictures, network, space, config, device)
-    is_video = source.is_file() and source.suffix.lower() not in IMAGE_EXTENSIONS
+    is_video = not source.is_dir() and source.suffix.lower() not in IMAGE_EXTENSIONS
     _check_options(source, config, is_video)
-    if not is_video:
-        done = _write_images(source, folder, paint)
-    else:
-        done = _write_video(source, folder, paint)
+    write = _write_video if is_video else _write_images
+    done = write(source, folder, paint)
     save_png(folder / LEGEND, legend(space.names, space.colours))
     print(f"{done}\nnothing was scored: own images have no labels")
 
