@@ -171,6 +171,10 @@ class Evaluation:
     def _protocol(self, scores: Scores | None) -> str:
         """What was scored and how, in a line. What was adapted on is not in the checkpoint."""
         config, labels = self.config, self.dataset.label_folder
+        branches = config.classifier_branches
+        variant = ", without attention" if config.no_attention else ""
+        if branches != 2:
+            variant += f", {branches} classifier branch{'es' if branches > 1 else ''}"
         scored = "scored at the label maps' own size"
         if not scores:
             reason = "are missing" if self.dataset.labels == "none" else "hold no pixel of a class"
@@ -178,7 +182,7 @@ class Evaluation:
         return (
             f"{config.restore_from} on {len(self.dataset)} images of {self.dataset.image_folder} "
             f"(split {config.split}), input {config.input_size[0]}x{config.input_size[1]}, "
-            f"{config.precision}, {scored}"
+            f"{config.precision}{variant}, {scored}"
         )
 
 
@@ -205,8 +209,13 @@ def load_network(
         device: where the network goes.
 
     Raises:
+        DataError: its attention is asked for, and it shall have none.
         WeightsError: it cannot be used, or its classes are unknown.
     """
+    if config.save_attention and config.no_attention:
+        raise DataError(
+            "--save_attention shows what --no_attention leaves out\n  leave out one of them"
+        )
     path = config.restore_from
     state = read_state_dict(path)
     classes = class_count(state, path)

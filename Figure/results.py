@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from dataset.cityscapes_dataset import CityscapesDataset
@@ -17,7 +16,8 @@ from model.pretrained import load_weights, read_state_dict
 from model.SEAN import SEANet
 from utils.config import DEMO_FOLDER
 from utils.device import autocast, choose_device
-from utils.panels import panels
+from utils.panels import TILE_WIDTH, look
+from utils.visualization import panels_with_legend
 
 INPUT_SIZE = (192, 96)
 
@@ -31,8 +31,11 @@ def main() -> None:
     load_weights(network, read_state_dict(path), path)
     device = choose_device("auto")
     data = CityscapesDataset(Path(DEMO_FOLDER) / "Cityscapes", INPUT_SIZE, labels="own size")
-    rows = [picture for _, picture in panels(network.to(device), data, autocast(device, "fp32"), 4)]
-    Image.fromarray(np.concatenate(rows)).save(Path(__file__).with_suffix(".png"), optimize=True)
+    seen = list(look(network.to(device), data, autocast(device, "fp32"), 4))
+    rows, maps = [image.tiles for image in seen], [ids for image in seen for ids in image.maps]
+    space = data.label_space
+    picture = panels_with_legend(rows, maps, space.names, space.colours, TILE_WIDTH)
+    Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class CheckedYaml:
             plain = isinstance(node, yaml.ScalarNode) and node.style is None
             decimal = plain and re.fullmatch("0|[1-9][0-9]{0,8}", node.value)
             if not decimal or int(node.value) > highest:
-                problem = f"{_shown(node)} is not a whole number from 0 to {highest}"
+                problem = f"{_shown(node)} instead of a whole number from 0 to {highest}"
                 remedy = "write it in decimals, without quotes or leading zeros"
                 raise self.mistake(node, entry.place, problem, remedy)
             numbers.append((int(node.value), node))
@@ -148,7 +148,7 @@ class CheckedYaml:
             DataError: something that YAML does not read as text.
         """
         if entry.value.tag != "tag:yaml.org,2002:str":
-            problem = f"{_shown(entry.value)} is not text"
+            problem = f"{_shown(entry.value)} instead of text"
             raise self.mistake(entry.value, entry.place, problem, "put it in quotes")
         return entry.value.value
 

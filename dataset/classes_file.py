@@ -93,16 +93,16 @@ def read_classes(path: Path) -> OwnClasses:
     if not 2 <= len(described) <= MOST_CLASSES:
         few = len(described) < 2
         odd = sections["classes"] if few else list(described.values())[MOST_CLASSES]
-        problem = f"{len(described)} classes"
+        problem = "1 class" if len(described) == 1 else f"{len(described)} classes"
         raise file.mistake(odd.key, odd.place, problem, f"give 2 to {MOST_CLASSES} classes")
-    colours: list[Colour] = []
+    colours: dict[Colour, str] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
     owners: dict[tuple[str, int], str] = {}
     for name, entry in described.items():
         if not name.strip() or not name.isprintable():
             raise file.mistake(entry.key, entry.place, "no name", "use printable characters")
         values = file.entries(entry, ("colour", *DOMAINS), needed=("colour", "source"))
-        colours.append(_colour(file, values.pop("colour")))
+        colours[_colour(file, values.pop("colour"), colours)] = name
         for domain, value in values.items():
             ids[domain][name] = _label_ids(file, value, name, domain, owners)
     classes = LabelSpace(tuple(described), tuple(colours))
@@ -113,13 +113,18 @@ def read_classes(path: Path) -> OwnClasses:
     return OwnClasses(*(Domain(classes, ids[domain], layouts[domain]) for domain in DOMAINS))
 
 
-def _colour(file: CheckedYaml, entry: Entry) -> Colour:
+def _colour(file: CheckedYaml, entry: Entry, owners: Mapping[Colour, str]) -> Colour:
+    """A class's colour; ``owners`` holds the classes of the colours that are taken."""
     numbers = [number for number, _ in file.numbers(entry, 255)]
     if len(numbers) != 3:
         problem = f"{len(numbers)} number(s) instead of 3"
         remedy = "give red, green and blue, as [128, 64, 128]"
         raise file.mistake(entry.value, entry.place, problem, remedy)
-    return numbers[0], numbers[1], numbers[2]
+    colour = numbers[0], numbers[1], numbers[2]
+    if colour in owners:
+        problem = f"the colour {list(colour)} is given to {owners[colour]} already"
+        raise file.mistake(entry.value, entry.place, problem, "a colour belongs to one class")
+    return colour
 
 
 def _label_ids(

@@ -29,6 +29,8 @@ class GTA5Dataset(SegmentationDataset):
         """The images that a text file, or the training part of ``split.mat``, names."""
         if list_file.suffix.lower() != ".mat":
             return super().read_names(list_file)
+        if not list_file.exists():
+            raise DataError(f"there is no file {list_file}\n  correct its path")
         try:
             numbers = scipy.io.loadmat(list_file)["trainIds"].ravel().astype(int).tolist()
         except Exception:  # scipy's reader raises a dozen kinds
@@ -36,4 +38,9 @@ class GTA5Dataset(SegmentationDataset):
                 f"{list_file} is not GTA-5's split.mat: no trainIds can be read from it\n"
                 "  fetch it from the data set's page, or give a text file with one image a line"
             ) from None
+        if not numbers:
+            raise DataError(
+                f"{list_file} names no training images: its trainIds are empty\n"
+                "  fetch it anew from the data set's page"
+            )
         return [f"{number:05d}.png" for number in numbers]

@@ -81,5 +81,5 @@ def test_values_and_their_order(start: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["a:\n  {}\n", "a: [0,\n  {}]\n"], ids=["alone", "in a list"])
 def test_what_is_no_number(number: str, form: str, tmp_path: Path) -> None:
     file = CheckedYaml(write(tmp_path, form.replace("{}", number)), "--classes")
-    with pytest.raises(DataError, match=r"line 2, a: .* is not a whole number from 0 to 7\n  "):
+    with pytest.raises(DataError, match=r"line 2, a: .* instead of a whole number from 0 to 7\n  "):
         file.numbers(file.entries(file.root)["a"], 7)

@@ -34,11 +34,11 @@ target:
   label_suffix: _ids
 """
 ROAD, SKY, GATE = GOOD.splitlines()[1:5], GOOD.splitlines()[5], GOOD.splitlines()[6]
-CLASS = "{colour: [1, 2, 3], source: %d}"
+CLASS = "{colour: [1, 2, %d], source: %d}"
 
 
 def classes(count: int) -> str:
-    return "classes:\n" + "".join(f"  c{i}: {CLASS % i}\n" for i in range(count))
+    return "classes:\n" + "".join(f"  c{i}: {CLASS % (i, i)}\n" for i in range(count))
 
 
 # What replaces what, the line, the key, and what is said of it.
@@ -50,7 +50,7 @@ MISTAKES: dict[str, tuple[str, str, int, str, str]] = {
     "no classes": (GOOD, "source: {images: a, labels: b}\n", 1, "classes", "missing"),
     "classes as list": (GOOD, "# mine\nclasses: [road, sky]\n", 2, "classes", "a list instead of"),
     "classes as nothing": (GOOD, "classes:\n", 1, "classes", "nothing instead of"),
-    "one class": (GOOD, classes(1), 1, "classes", "1 classes"),
+    "one class": (GOOD, classes(1), 1, "classes", "1 class\n"),
     "too many classes": (GOOD, classes(256), 257, "classes.c255", "256 classes"),
     "unknown section": ("target:\n  images", "taget:\n  images", 11, "taget", "unknown key"),
     "section twice": ("target:\n  images", "source:\n  images", 11, "source", "first in line 8"),
@@ -65,14 +65,22 @@ MISTAKES: dict[str, tuple[str, str, int, str, str]] = {
     "no colour": ("    colour: [128, 64, 128]\n", "", 2, "classes.road.colour", "missing"),
     "no source": ("    source: 1\n", "", 2, "classes.road.source", "missing"),
     "two colour values": ("64, 128]", "64]", 3, "classes.road.colour", "2 number(s) instead of 3"),
-    "colour of 256": ("64, 128]", "64, 256]", 3, "classes.road.colour", "'256' is not a whole"),
+    "colour of 256": ("64, 128]", "64, 256]", 3, "classes.road.colour", "'256' instead of a whole"),
     "colour in hex": ("[128, 64, 128]", "0x804080", 3, "classes.road.colour", "'0x804080'"),
     "colour by name": ("[128, 64, 128]", "violet", 3, "classes.road.colour", "'violet'"),
     "no ids": ("[7, 8]", "[]", 5, "classes.road.target", "no label id"),
-    "negative id": ("source: 1\n", "source: -1\n", 4, "classes.road.source", "'-1' is not a whole"),
+    "colour of two classes": (
+        "[70, 130, 180]", "[128, 64, 128]", 6, "classes.sky.colour",
+        "the colour [128, 64, 128] is given to road already",
+    ),
+    "colour as nothing": (
+        "[128, 64, 128]", "", 3, "classes.road.colour",
+        "nothing instead of a whole number from 0 to 255",
+    ),
+    "negative id": ("source: 1\n", "source: -1\n", 4, "classes.road.source", "'-1' instead of"),
     "id of 17 bits": ("65535", "65536", 6, "classes.sky.source", "from 0 to 65535"),
-    "id in words": ("[7, 8]", "[7,\n      x]", 6, "classes.road.target", "'x' is not a whole"),
-    "fraction as id": ("source: 1\n", "source: 1.5\n", 4, "classes.road.source", "'1.5' is not"),
+    "id in words": ("[7, 8]", "[7,\n      x]", 6, "classes.road.target", "'x' instead of a whole"),
+    "fraction as id": ("source: 1\n", "source: 1.5\n", 4, "classes.road.source", "'1.5' instead"),
     "id of two classes": ("400", "1", 6, "classes.sky.source", "1 is given to road already"),
     "id twice": ("[7, 8]", "[7, 7]", 5, "classes.road.target", "7 is given to road already"),
     "folders as text": (
@@ -81,7 +89,7 @@ MISTAKES: dict[str, tuple[str, str, int, str, str]] = {
     ),
     "no labels folder": ("  labels: renders/ids\n", "", 8, "source.labels", "missing"),
     "unknown folder key": ("label_suffix", "suffix", 15, "target.suffix", "unknown key"),
-    "number as suffix": ("_ids", "01", 15, "target.label_suffix", "'01' is not text"),
+    "number as suffix": ("_ids", "01", 15, "target.label_suffix", "'01' instead of text"),
     "other braces": ("renders/rgb", "r/{part}", 9, "source.images", "other braces than {split}"),
     "folder above": ("renders/rgb", "../rgb", 9, "source.images", "leaves the data folder"),
     "absolute folder": ("renders/ids", "/ids", 10, "source.labels", "leaves the data folder"),

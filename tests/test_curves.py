@@ -31,6 +31,11 @@ def texts(axes: Axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
 
+def legend_texts(axes: Axes) -> list[str]:
+    legend = axes.get_legend()
+    return [text.get_text() for text in legend.get_texts()] if legend else []
+
+
 @pytest.mark.parametrize(("count", "width"), [(1, 1), (2, 5), (7, 3), (50, 9), (4, 1)])
 def test_smoothing_is_the_mean_of_what_is_near(count: int, width: int) -> None:
     values = np.random.default_rng(0).normal(size=count)
@@ -59,7 +64,29 @@ def test_the_best_score_is_marked(best: int) -> None:
     course, mark = axes.lines
     np.testing.assert_allclose(course.get_ydata(), 100 * np.array(scores))
     assert (mark.get_xdata(), mark.get_ydata()) == ([500 * (best + 1)], [50])
-    assert texts(axes) == [f"best: 50.0 at {500 * (best + 1):,}"]
+    assert legend_texts(axes) == ["teacher", f"best: 50.0 at {500 * (best + 1):,}"]
+
+
+def test_the_legend_covers_neither_data_nor_title() -> None:
+    """With both networks and long numbers."""
+    records = [interval(5)]
+    for n in range(1, 41):
+        for name, score in (("student", 0.5), ("teacher", 0.5 + 0.001 * n)):
+            records.append(scoring(2500 * n, score) | {"network": name})
+    figure = curves_figure(records, "Snap/run")
+    figure.savefig(io.BytesIO())
+    axes = figure.axes[0]
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend_texts(axes) == ["student", "teacher", "best: 54.0 at 100,000"]
+    box = legend.get_window_extent()
+    assert not box.overlaps(axes.get_window_extent())
+    title = next(
+        text for text in axes.get_children() if getattr(text, "_text", "") == "Target mIoU, %"
+    )
+    assert not box.overlaps(title.get_window_extent())
+    assert figure.bbox.containsx(box.x1)
+    assert figure.bbox.containsy(box.y1)
 
 
 @pytest.mark.parametrize("records", [[], [interval(1, st_loss=0, kept=0)]])

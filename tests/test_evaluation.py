@@ -141,6 +141,26 @@ def test_protocol(evaluated: Evaluated, data: Path, checkpoint: Path) -> None:
     assert escape(protocol) in (evaluated.folder / "report.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({}, ""),
+        ({"no_attention": True}, ", without attention"),
+        ({"classifier_branches": 4}, ", 4 classifier branches"),
+        (
+            {"no_attention": True, "classifier_branches": 1},
+            ", without attention, 1 classifier branch",
+        ),
+    ],
+)
+def test_protocol_names_the_variant(
+    options: dict[str, Any], named: str, checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    """A checkpoint does not record it, and another variant scores differently."""
+    protocol = evaluation(checkpoint, data, tmp_path, **options)._protocol(None)
+    assert f", fp32{named}, nothing was scored" in protocol
+
+
 def test_colours_and_label_ids_are_the_classes(evaluated: Evaluated, data: Path) -> None:
     space = LABEL_SPACES[len(evaluated.scores.names)]
     for stem in stems(data):

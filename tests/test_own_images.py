@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ from model.SEAN import Prediction
 from tests.test_bad_input import network_state
 from tests.test_video import frames, write
 from utils.config import EvaluationConfig
-from utils.own_images import paint_pictures, predict_own_images
+from utils.own_images import ENDINGS, paint_pictures, predict_own_images
 from utils.video import VideoFile
-from utils.visualization import Picture
+from utils.visualization import Picture, attention_over, heat_map
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 CPU = torch.device("cpu")
@@ -37,7 +38,7 @@ class Brightest(nn.Module):
 
     def forward(self, images: Tensor) -> Prediction:
         cells = F.avg_pool2d(images, 8)
-        return Prediction(torch.zeros_like(cells[:, :1]), cells)
+        return Prediction(cells[:, :1].sigmoid(), cells)
 
 
 def upsample(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
@@ -127,6 +128,26 @@ def test_the_ends_of_alpha(photos: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         read(tmp_path / "1/a_overlay.png"), read(tmp_path / "1/a_color.png")
     )
+
+
+def test_attention_and_confidence_equal_the_naive_computation(photos: Path, tmp_path: Path) -> None:
+    maps = tmp_path / "maps"
+    predict(photos / "day", maps, save_attention=True, save_confidence=True, batch_size=2)
+    pictures = [f"{stem}{end}" for stem in ("a", "b.c", "late/d") for end in ENDINGS]
+    assert written(maps) == sorted([*pictures, "legend.png"])
+    picture = read(photos / "day/b.c.webp")
+    height, width = picture.shape[:2]
+    resized = np.asarray(Image.fromarray(picture).resize((64, 32), Image.Resampling.BICUBIC))
+    cells = (resized[..., ::-1].astype(float) - MEAN_BGR).reshape(4, 8, 8, 8, 3).mean((1, 3))
+    attention = attention_over(picture, 1 / (1 + np.exp(-cells[..., 0])))
+    shown = read(maps / "b.c_attention.png")
+    assert np.abs(shown[:height].astype(int) - attention).max() <= 2
+    scores = np.stack([upsample(cells[..., channel], height, width) for channel in range(3)])
+    odds = np.exp(scores - scores.max(0))
+    confidence = heat_map(1 / odds.sum(0), (width, height), "viridis")
+    shown = read(maps / "b.c_confidence.png")
+    assert (np.abs(shown[:height].astype(int) - confidence) > 4).mean() < 0.002
+    assert len(shown) > height, "no scale below"
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "photo.png"])
@@ -246,6 +267,52 @@ def test_what_would_do_harm_is_refused(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("photos", {"report": True}),
+        ("photos/a.png", {"save_panels": True}),
+        ("photos", {"export": "label_ids", "save_panels": True, "save_attention": True}),
+        ("drive.avi", {"save_attention": True}),
+        ("drive.avi", {"save_confidence": True, "report": True}),
+    ],
+)
+def test_options_without_meaning_are_refused(
+    source: str, options: dict[str, Any], photos: Path, tmp_path: Path
+) -> None:
+    write(tmp_path / "drive.avi", frames(2), "MJPG")
+    with pytest.raises(DataError) as caught:
+        predict(tmp_path / source, tmp_path / "maps", **options)
+    problem, _, advice = str(caught.value).partition("\n  ")
+    refused = set(options) - ({"save_attention"} if source == "photos" else set())
+    assert {word for word in problem.split() if word.startswith("--")} == {
+        "--images", *(f"--{name}" for name in refused)
+    }  # fmt: skip
+    assert advice
+    assert not (tmp_path / "maps").exists()
+
+
+def test_what_the_demo_asks_for_is_no_mistake(photos: Path, tmp_path: Path) -> None:
+    predict(photos / "a.png", tmp_path / "maps", demo=True, report=True, save_panels=True)
+    assert (tmp_path / "maps/a_overlay.png").exists()
+
+
+def test_files_that_are_no_images_are_named_before_any_is_written(
+    photos: Path, tmp_path: Path
+) -> None:
+    (photos / "day/letter.jpg").write_text("dear reader")
+    (photos / "e.bmp").write_bytes(b"")
+    (photos / "header.png").write_bytes((photos / "a.png").read_bytes()[:12])
+    with pytest.raises(DataError) as caught:
+        predict(photos, tmp_path / "maps")
+    problem, _, advice = str(caught.value).partition("\n  ")
+    for name in ("day/letter.jpg", "e.bmp", "header.png"):
+        assert str(photos / name) in problem
+    assert "a.png" not in problem
+    assert advice
+    assert not (tmp_path / "maps").exists()
+
+
 # --- evaluation.py ----------------------------------------------------------------------------
 
 
@@ -269,7 +336,13 @@ def test_evaluation_predicts_own_images(
     assert "nothing was scored" in out
     assert "mIoU" not in out
 
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--images", str(photos / "notes.txt")])
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--report"])
+    with pytest.raises(SystemExit) as ended:
+        evaluation.main()
+    assert ended.value.code == 2
+    assert capfd.readouterr().err.startswith(f"error: --images {photos} takes no --report\n  ")
+
+    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], "--images", str(photos / "notes.txt")])
     with pytest.raises(SystemExit) as ended:
         evaluation.main()
     assert ended.value.code == 2

@@ -66,6 +66,8 @@ def test_a_panel_shows_input_prediction_truth_error_and_attention(root: Path) ->
     np.testing.assert_array_equal(truth, colour_map(dataset.read_label(name), colours))
     right = (truth == colours[CAR]).all(-1)
     assert (error[right] == 235).all()
+    legend = picture[TITLE + HEIGHT + GAP :]
+    assert set(map(tuple, truth.reshape(-1, 3))) <= set(map(tuple, legend.reshape(-1, 3)))
     assert attention.mean() < 0.5 * photograph.mean()  # 0 is the dark end of the scale
 
 
@@ -74,7 +76,8 @@ def test_a_panel_shows_input_prediction_truth_error_and_attention(root: Path) ->
 def test_what_there_is_not_is_left_out(root: Path, labels: Any, use_attention: bool) -> None:
     _, [(_, picture)] = shown(root, labels, use_attention)
     count = 2 + 2 * (labels != "none") + use_attention
-    assert picture.shape == (TITLE + HEIGHT + GAP, GAP + count * (WIDTH + GAP), 3)
+    assert len(picture) > TITLE + HEIGHT + GAP  # a legend below
+    assert picture.shape[1:] == (GAP + count * (WIDTH + GAP), 3)
 
 
 def test_no_more_images_than_there_are(root: Path) -> None:

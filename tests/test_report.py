@@ -19,7 +19,7 @@ from PIL import Image
 from dataset.labels import CLASSES_19, LabelSpace
 from utils.report import WorstPanels, page
 from utils.scores import Scores, score
-from utils.visualization import Picture, colour_map
+from utils.visualization import Picture, attention_scale, colour_map, error_map
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -154,7 +154,10 @@ def test_images_are_sorted_worst_first_and_limited(parsed: Page) -> None:
     assert heads == [f"{i}. city/{n}.png" for i, n in enumerate((2, 4, 0, 3), 1)]
     marks = [text for text in parsed.text("span") if text.startswith("mIoU")]
     assert marks == ["mIoU 10.0 %", "mIoU 30.0 %", "mIoU 50.0 %", "mIoU 90.0 %"]
-    assert any(text.startswith("4 of 5 images, lowest mIoU first") for text in parsed.text("p"))
+    assert any(
+        text.startswith("4 of 5 images, lowest mIoU first. An image's mIoU is the mean over")
+        for text in parsed.text("p")
+    )
     assert parsed.text("figcaption") == [*TITLES] * 4
 
 
@@ -200,7 +203,22 @@ def test_without_scores_the_images_are_in_order() -> None:
     assert [text for text in parsed.text("h3") if ". " in text] == [
         "1. city/0.png", "2. city/1.png"
     ]  # fmt: skip
-    assert any("in the order of the data" in text for text in parsed.text("p"))
+    assert any(text.endswith("in the order of the data.") for text in parsed.text("p"))
+    assert parsed.text("span") == []
+    assert parsed.text("li")[19:] == ["attention 0", "1"]
+
+
+def test_the_legend_shows_the_colours_of_the_pictures(parsed: Page) -> None:
+    assert parsed.text("li") == [
+        *CLASSES_19.names, "right", "wrong", "ignored", "attention 0", "1"
+    ]  # fmt: skip
+    swatches = [span["style"] or "" for span in parsed.all("span") if "style" in span]
+    classes, label = np.array([[0, 1, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
+    painted = [bytes(colour).hex() for colour in error_map(classes, label, 255)[0]]
+    assert [text.split("#")[1] for text in swatches[-3:]] == painted
+    scale = next(image["src"] or "" for image in parsed.all("img") if "width" not in image)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(scale.split(",")[1]))).convert("RGB"))
+    np.testing.assert_array_equal(shown, attention_scale((64, 1)))
 
 
 def test_mean_over_13_classes_is_shown() -> None:

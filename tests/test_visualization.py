@@ -2,16 +2,22 @@
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from dataset.labels import CLASSES_16, CLASSES_19
 from utils.visualization import (
+    ERROR_COLOURS,
+    attention_over,
+    attention_scale,
     colour_map,
+    confidence_scale,
     error_map,
     heat_map,
-    heat_over,
     overlay,
     panel,
+    panels_with_legend,
     resized,
+    tiles_of,
     with_colour_bar,
 )
 
@@ -134,21 +140,82 @@ def test_panel_invents_no_colours_for_label_maps(rng):
     assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
 
 
-def test_heat_over_a_picture_takes_its_hue_from_the_heat(rng):
+def seen(rng, space, attention=True, labelled=True):
+    """Tiles and maps of an image; the last class occurs in the label map alone, if at all."""
+    classes = np.arange(32 * 64).reshape(32, 64) % (len(space) - 1)
+    label = np.full((32, 64), len(space) - 1 if labelled else 255)
+    label[:, :8] = 255
+    heat = rng.random((4, 8)) if attention else None
+    maps = classes.astype(np.uint8), label.astype(np.uint8)
+    return tiles_of(picture(rng), *maps, heat, space, 255), maps
+
+
+def inks(strip):
+    """The colours of the areas of at least 8 x 4 pixels of one colour, white left out."""
+    windows = np.lib.stride_tricks.sliding_window_view(strip, (4, 8), (0, 1)).reshape(-1, 3, 32)
+    flat = windows[(windows == windows[..., :1]).all((1, 2)), :, 0]
+    return {tuple(colour) for colour in flat.tolist()} - {(255, 255, 255)}
+
+
+@pytest.mark.parametrize("width", [256, 384])
+@pytest.mark.parametrize("colours", [CLASSES_19.colours, COLOURS], ids=["19", "3"])
+def test_legend_under_panels(rng, colours, width):
+    """Once under all rows; nothing is cut off at the right or below."""
+    names = CLASSES_19.names[: len(colours)]
+    tiles, maps = seen(rng, colours)
+    row = panel(tiles, width)
+    canvas = panels_with_legend([tiles, tiles], [*maps, *maps], names, colours, width)
+    height = len(row)
+    np.testing.assert_array_equal(canvas[:height], row)
+    np.testing.assert_array_equal(canvas[height : 2 * height], row)
+    strip = canvas[2 * height :]
+    assert inks(strip) >= {*colours, *ERROR_COLOURS.values()}
+    scale = attention_scale((120, 14))
+    windows = np.lib.stride_tricks.sliding_window_view(strip, scale.shape)
+    assert (windows[:, :, 0] == scale)[..., 1:-1, 1:, :].all((2, 3, 4)).any()
+    assert (strip[-4:] == 255).all()
+    assert (strip[:, -8:] == 255).all()
+    assert len(strip) < 4 * 24
+
+
+def test_legend_names_what_there_is(rng, monkeypatch):
+    """Classes that occur, in the order of their ids; errors and attention where they are shown."""
+    texts = []
+    draw = ImageDraw.ImageDraw.text
+    monkeypatch.setattr(
+        ImageDraw.ImageDraw, "text", lambda *a, **k: (texts.append(a[2]), draw(*a, **k))
+    )
+    for options, more in (
+        ({}, ["c", "right", "wrong", "ignored", "attention, 0 to 1"]),
+        ({"labelled": False}, ["attention, 0 to 1"]),
+        ({"attention": False}, ["c", "right", "wrong", "ignored"]),
+    ):
+        tiles, maps = seen(rng, COLOURS, **options)
+        texts.clear()
+        panels_with_legend([tiles], maps, ("a", "b", "c", "d"), (*COLOURS, (1, 2, 3)))
+        assert texts[len(tiles) :] == ["a", "b", *more]
+
+
+def test_attention_over_a_picture_has_a_hue_of_its_own(rng):
     values = np.array([[0.0, 1.0]], np.float32)
     red, blue = (np.full((8, 16, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 255)))
     grey = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
     expected = overlay(grey, heat_map(values, (16, 8), "inferno"), 0.6)
-    over_red = heat_over(red, values, "inferno").astype(int)
+    over_red = attention_over(red, values).astype(int)
     assert np.abs(over_red - expected).max() <= 1
-    hue = heat_over(blue, values, "inferno").astype(int) - over_red
+    hue = attention_over(blue, values).astype(int) - over_red
     assert np.ptp(hue, axis=2).max() <= 1  # they differ in grey alone
 
 
 @pytest.mark.parametrize("width", [64, 256, 2048])
-def test_colour_bar(rng, width):
+@pytest.mark.parametrize(
+    ("scale", "colours", "grey"),
+    [(confidence_scale, "viridis", 0), (attention_scale, "inferno", 0.4)],
+)
+def test_colour_bar(rng, width, scale, colours, grey):
+    """Its colours are those in the picture: of attention, 60 % over grey."""
     image = picture(rng, width // 2, width)
-    with_bar = with_colour_bar(image, "viridis", "confidence")
+    with_bar = with_colour_bar(image, scale, "heat")
     np.testing.assert_array_equal(with_bar[: width // 2], image)
     strip = with_bar[width // 2 :].astype(int)
     assert strip.shape[0] >= 22
@@ -156,11 +223,11 @@ def test_colour_bar(rng, width):
     if width < 128:
         return
     row = strip[len(strip) // 2]
-    coloured = np.flatnonzero(np.ptp(row, axis=1) > 30)
-    bar = row[coloured[0] : coloured[-1] + 1]
-    expected = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), "viridis")[0]
+    runs = np.split(row, np.flatnonzero((row == 255).all(1)))
+    bar = max(runs, key=len)[1:]  # after a white pixel
+    heat = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), colours)[0]
     assert len(bar) > width / 3
-    assert np.abs(bar - expected).max() <= 2
+    assert np.abs(bar - (grey * 128 + (1 - grey) * heat)).max() <= 2
 
 
 def test_resizing_invents_no_colours_for_label_maps(rng):

@@ -222,7 +222,7 @@ class EvaluationConfig:
     images: str | None = option(
         None,
         "instead of the data: an image, a folder of images or a video of yours to predict; writes "
-        "overlays, scores nothing, and has no use for labels, workers and panels",
+        "overlays and, of images, what --save_attention and --save_confidence say; scores nothing",
     )
     alpha: float = option(0.5, "with --images: the colours' share in the overlay", number(0, 1))
     snapshot_dir: str = option("Snap/Maps", "folder of everything that is written")

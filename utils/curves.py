@@ -88,16 +88,16 @@ def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
     if not axes.lines:
         _leave_empty(axes, "not scored")
         return
-    axes.legend(frameon=False, loc="lower right")
-    axes.set_ylim(0, 1.25 * max(1, axes.dataLim.ymax))
+    axes.set_ylim(0, 1.1 * max(1, axes.dataLim.ymax))
     best = scores.argmax()
-    place = iterations[best], scores[best]
+    iteration, score = iterations[best], scores[best]
     shown = axes.lines[-1].get_color()  # of both, the teacher counts
-    axes.plot(*place, "o", color=shown, ms=10, mec="white", mew=1.5)
-    side = int(3 * iterations[best] / (iterations[-1] + 1))  # the text stays within the axes
-    axes.annotate(
-        f"best: {place[1]:.1f} at {place[0]:,.0f}", place, (0, 10), textcoords="offset points",
-        ha=("left", "center", "right")[side], color=shown, weight="bold",
+    text = f"best: {score:.1f} at {iteration:,.0f}"
+    axes.plot(iteration, score, "o", color=shown, ms=10, mec="white", mew=1.5, label=text)
+    # In the row of the title, where it covers no data.
+    axes.legend(
+        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=10,
+        handlelength=1.2, handletextpad=0.5, columnspacing=1, borderaxespad=0.2,
     )  # fmt: skip
 
 

@@ -56,22 +56,7 @@ def open_data(
     experiment: Experiment, config: TrainingConfig, cache: Cache | None
 ) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset | None]:
     """Source, target to adapt to, target to score on if it has labels."""
-    classes = experiment.target.label_space.num_classes
-    if config.num_classes != classes:
-        raise DataError(
-            f"--num_classes {config.num_classes}: "
-            f"{config.classes or experiment.target.__name__} has {classes}\n"
-            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
-        )
-    if config.ignore_label < classes:
-        raise DataError(
-            f"--ignore_label {config.ignore_label} is the train id of a class\n"
-            f"  give one from {classes} to 255"
-        )
-    if config.oracle and config.source_only:
-        raise DataError(
-            "--oracle and --source_only name two baselines\n  train them one after the other"
-        )
+    _check_options(experiment, config)
     shared: dict[str, Any] = {
         "size": config.input_size, "ignore_label": config.ignore_label, "cache": cache
     }  # fmt: skip
@@ -80,12 +65,18 @@ def open_data(
         "list_file": config.data_list_target,
         "split": config.target_split,
     }
-    if config.oracle:
-        source = experiment.target(**adapted, **shared)
-    else:
+    if not config.oracle:
         images = _source_list(experiment, config)
         source = experiment.source(config.data_dir_source, list_file=images, **shared)
     target = experiment.target(**adapted, labels="none", **shared)
+    if config.oracle:
+        if target.layout is PLAIN_FOLDER:
+            raise DataError(
+                f"--oracle trains on the target's label maps, and {target.root} is a plain folder, "
+                "which has none\n  give a --data_dir_target in the data set's own folders, with "
+                f"label maps (see {experiment.target.__module__.replace('.', '/')}.py)"
+            )
+        source = experiment.target(**adapted, **shared)
     if target.layout is PLAIN_FOLDER:
         _keep_apart(config, target)
         if config.data_dir_val is None:
@@ -104,6 +95,25 @@ def open_data(
             "  keep the parts in folders of their own, with {split} in the target's folders"
         )
     return source, target, scored
+
+
+def _check_options(experiment: Experiment, config: TrainingConfig) -> None:
+    classes = experiment.target.label_space.num_classes
+    if config.num_classes != classes:
+        raise DataError(
+            f"--num_classes {config.num_classes}: "
+            f"{config.classes or experiment.target.__name__} has {classes}\n"
+            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
+        )
+    if config.ignore_label < classes:
+        raise DataError(
+            f"--ignore_label {config.ignore_label} is the train id of a class\n"
+            f"  give one from {classes} to 255"
+        )
+    if config.oracle and config.source_only:
+        raise DataError(
+            "--oracle and --source_only name two baselines\n  train them one after the other"
+        )
 
 
 def _keep_apart(config: TrainingConfig, target: SegmentationDataset) -> None:
@@ -126,6 +136,11 @@ def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
         raise DataError(
             f"--split_file {config.split_file} and --data_list_source {config.data_list_source} "
             "both say what to train on\n  give one of them"
+        )
+    if not config.split_file.lower().endswith(".mat"):
+        raise DataError(
+            f"--split_file {config.split_file} is not a split.mat\n"
+            "  give a text file with one image a line as --data_list_source"
         )
     return config.split_file
 

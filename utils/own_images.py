@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -13,36 +13,50 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image
 from dataset.labels import LabelSpace
 from dataset.segmentation_dataset import files_below, network_input, resize_image
-from utils.checkpoint import make_folder, whole_file
+from utils.checkpoint import make_folder
 from utils.config import EvaluationConfig
 from utils.device import autocast
-from utils.evaluate import class_map, scoring
+from utils.evaluate import class_map, confidence_map, scoring
+from utils.predictions import save_png
 from utils.video import VideoFile, whole_video
-from utils.visualization import Picture, colour_map, legend, overlay
+from utils.visualization import (
+    Picture,
+    attention_over,
+    attention_scale,
+    colour_map,
+    confidence_picture,
+    legend,
+    overlay,
+    with_colour_bar,
+)
 
 LEGEND = "legend.png"
-ENDINGS = (".png", "_color.png", "_overlay.png")
+ENDINGS = (".png", "_color.png", "_overlay.png", "_attention.png", "_confidence.png")
 """Of the files that are written of an image: the fields of `Painted`."""
 
 
 class Painted(NamedTuple):
-    """What is written of a picture, at its own size.
+    """What is written of a picture, at its own size; None where it is not asked for.
 
     Attributes:
         classes: train ids, uint8, (H, W).
         colours: the classes' colours, RGB.
         overlay: the colours over the picture, RGB.
+        attention: over the picture in grey, with its scale below, RGB.
+        confidence: probability of the class, with its scale below, RGB.
     """
 
     classes: NDArray[np.uint8]
     colours: Picture
     overlay: Picture
+    attention: Picture | None
+    confidence: Picture | None
 
 
 Paint = Callable[[Iterable[Picture]], Iterator[Painted]]
@@ -58,7 +72,8 @@ def predict_own_images(
     """Predict images or a video and write the pictures into ``config.snapshot_dir``.
 
     Of images STEM.png (train ids), STEM_color.png and STEM_overlay.png, at the image's own size and
-    in its subfolder; of a video STEM_overlay.mp4; and what the colours mean, legend.png.
+    in its subfolder, and STEM_attention.png and STEM_confidence.png if asked for; of a video
+    STEM_overlay.mp4; and what the colours mean, legend.png.
 
     Args:
         source: an image, a folder of images, or a video.
@@ -68,18 +83,19 @@ def predict_own_images(
         device: where to compute.
 
     Raises:
-        DataError: there is nothing to read, or it would be written over.
+        DataError: there is nothing to read, it would be written over, or an option asks for what
+            there is not of it.
         CheckpointError: a file cannot be written.
     """
     folder = Path(config.snapshot_dir)
     if not source.exists():
         raise DataError(f"no image, folder or video {source}\n  correct the path after --images")
     paint = partial(paint_pictures, network, space, config, device)
-    if source.is_dir() or source.suffix.lower() in IMAGE_EXTENSIONS:
-        done = _write_images(source, folder, paint)
-    else:
-        done = _write_video(source, folder, paint)
-    _save(folder / LEGEND, legend(space.names, space.colours))
+    is_video = not source.is_dir() and source.suffix.lower() not in IMAGE_EXTENSIONS
+    _check_options(source, config, is_video)
+    write = _write_video if is_video else _write_images
+    done = write(source, folder, paint)
+    save_png(folder / LEGEND, legend(space.names, space.colours))
     print(f"{done}\nnothing was scored: own images have no labels")
 
 
@@ -103,16 +119,25 @@ def paint_pictures(
     while batch := list(islice(remaining, config.batch_size)):
         resized = np.stack([resize_image(picture, config.input_size) for picture in batch])
         images = torch.from_numpy(resized)
-        with scoring(network):
-            with autocast(device, config.precision):
-                logits = network(network_input(images.to(device))).logits
-            maps = [
-                class_map(scores, picture.shape[:2]).byte().cpu().numpy()
-                for scores, picture in zip(logits, batch, strict=True)
-            ]
-        for picture, classes in zip(batch, maps, strict=True):
-            colours = colour_map(classes, space.colours)
-            yield Painted(classes, colours, overlay(picture, colours, config.alpha))
+        with scoring(network), autocast(device, config.precision):
+            attention, logits = network(network_input(images.to(device)))
+        for picture, heat, scores in zip(batch, attention[:, 0], logits, strict=True):
+            yield _paint(picture, heat, scores, space, config)
+
+
+def _paint(
+    picture: Picture, attention: Tensor, logits: Tensor, space: LabelSpace, config: EvaluationConfig
+) -> Painted:
+    size = picture.shape[:2]
+    classes = class_map(logits, size).byte().cpu().numpy()
+    colours = colour_map(classes, space.colours)
+    heat = confidence = None
+    if config.save_attention:
+        heat = attention_over(picture, attention.float().cpu().numpy())
+        heat = with_colour_bar(heat, attention_scale, "attention")
+    if config.save_confidence:
+        confidence = confidence_picture(confidence_map(logits, size).cpu().numpy())
+    return Painted(classes, colours, overlay(picture, colours, config.alpha), heat, confidence)
 
 
 def output_files(names: Iterable[str], source: Path, folder: Path) -> list[list[Path]]:
@@ -154,11 +179,14 @@ def _write_images(source: Path, folder: Path, paint: Paint) -> str:
         )
     _check_apart(source, folder)
     files = output_files(names, parent, folder)
+    _check_readable([parent / name for name in names])
     painted = paint(read_image(parent / name, upright=True) for name in names)
     bar = tqdm(files, unit="image", desc="own images", dynamic_ncols=True)
     for paths, pictures in zip(bar, painted, strict=True):
+        make_folder(paths[0].parent)
         for path, picture in zip(paths, pictures, strict=True):
-            _save(path, picture)
+            if picture is not None:
+                save_png(path, picture)
     return f"{len(names)} images: label maps, colours and overlays in {folder}"
 
 
@@ -183,6 +211,37 @@ def _write_video(source: Path, folder: Path, paint: Paint) -> str:
     return done
 
 
+def _check_options(source: Path, config: EvaluationConfig, is_video: bool) -> None:
+    refused = ["export"]
+    if not config.demo:  # which asks for these of its own images
+        refused += ["report", "save_panels"]
+    if is_video:
+        refused += ["save_attention", "save_confidence"]
+    given = [f"--{name}" for name in refused if getattr(config, name)]
+    if given:
+        raise DataError(
+            f"--images {source} takes no {' and no '.join(given)}\n"
+            "  leave it out: there are no labels; --save_attention and --save_confidence are for "
+            "images, not for videos"
+        )
+
+
+def _check_readable(paths: Sequence[Path]) -> None:
+    """Refuse what is no image before the first result is written; headers alone are read."""
+    bad = []
+    for path in paths:
+        try:
+            Image.open(path).close()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            bad.append(str(path))
+    if bad:
+        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+        raise DataError(
+            f"cannot read {', '.join(bad[:5])}{more}: not an image, or damaged\n"
+            "  replace such files, or leave them out; nothing was written"
+        )
+
+
 def _check_apart(source: Path, folder: Path) -> None:
     """Refuse to write where images are read: results would replace them, or be read as images."""
     written, read = folder.resolve(), source.resolve()
@@ -191,9 +250,3 @@ def _check_apart(source: Path, folder: Path) -> None:
             f"--snapshot_dir {folder} is within the folder of {source}\n"
             "  choose another: predictions are called like the images"
         )
-
-
-def _save(path: Path, picture: NDArray[np.uint8] | Picture) -> None:
-    make_folder(path.parent)
-    with whole_file(path) as file:
-        Image.fromarray(picture).save(file, "PNG")

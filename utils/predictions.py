@@ -16,12 +16,11 @@ from dataset.segmentation_dataset import SegmentationDataset
 from utils.checkpoint import make_folder, whole_file
 from utils.config import EvaluationConfig
 from utils.visualization import (
-    ATTENTION_COLOURS,
-    CONFIDENCE_COLOURS,
     Picture,
+    attention_scale,
     colour_map,
-    heat_map,
-    panel,
+    confidence_picture,
+    panels_with_legend,
     tiles_of,
     with_colour_bar,
 )
@@ -90,14 +89,15 @@ class PredictionFiles:
         if config.export:
             save_png(self.label_ids / f"{stem}.png", self._label_id[classes])
         if config.save_attention:
-            heat = with_colour_bar(tiles["attention"], ATTENTION_COLOURS, "attention")
+            heat = with_colour_bar(tiles["attention"], attention_scale, "attention")
             save_png(self.folder / f"{stem}_attention.png", heat)
         if predicted.confidence is not None:
-            heat = heat_map(predicted.confidence, classes.shape[::-1], CONFIDENCE_COLOURS)
-            heat = with_colour_bar(heat, CONFIDENCE_COLOURS, "confidence")
+            heat = confidence_picture(predicted.confidence)
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
-            save_png(self.folder / f"{stem}_panel.png", panel(tiles))
+            maps, space = (classes, predicted.label), self.space
+            picture = panels_with_legend([tiles], maps, space.names, space.colours)
+            save_png(self.folder / f"{stem}_panel.png", picture)
         return tiles
 
     def _tiles(self, predicted: Predicted) -> dict[str, Picture]:
@@ -126,10 +126,6 @@ class PredictionFiles:
             raise DataError(
                 f"--snapshot_dir {self.folder} lies within the data folder {data.root.resolve()}\n"
                 "  choose another: predictions are called like the images"
-            )
-        if self.config.save_attention and self.config.no_attention:
-            raise DataError(
-                "--save_attention shows what --no_attention leaves out\n  leave out one of them"
             )
 
     def _label_id_table(self) -> NDArray[np.uint8]:

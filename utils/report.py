@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from utils.scores import Scores
-from utils.visualization import Picture, heat_map, resized
+from utils.visualization import ERROR_COLOURS, Picture, attention_scale, resized
 
 TILE_WIDTH = 320
 
@@ -173,28 +173,25 @@ def _panels(panels: WorstPanels, classes: Classes) -> str:
     scored = any(not math.isnan(panel.miou) for panel in panels.kept)
     which = "All" if panels.seen == len(panels.kept) else f"{len(panels.kept)} of"
     order = "lowest mIoU first" if scored else "in the order of the data"
-    swatches = "".join(
-        f"<li>{_swatch(colour)}{escape(name)}</li>"
-        for name, colour in zip(classes.names, classes.colours, strict=True)
+    mean = (
+        " An image's mIoU is the mean over the classes in its label map, or in its prediction of "
+        "the pixels that are labelled."
     )
-    errors = "".join(
-        f"<li>{_swatch(colour)}{name}</li>"
-        for name, colour in (
-            ("right", (235, 235, 235)), ("wrong", (205, 40, 40)), ("not scored", (0, 0, 0))
-        )
-    )  # fmt: skip
-    scale = _data_uri(heat_map(np.linspace(0, 1, 64)[None], (64, 1), "inferno"))
+    swatches = _swatches(dict(zip(classes.names, classes.colours, strict=True)))
+    errors = _swatches(ERROR_COLOURS) if scored else ""
+    scale = _data_uri(attention_scale((64, 1)))
     articles = "".join(
-        f"<article>\n<h3>{rank}. {escape(panel.name)} <span>{_image_miou(panel.miou)}</span></h3>\n"
+        f"<article>\n<h3>{rank}. {escape(panel.name)}"
+        f"{f' <span>{_image_miou(panel.miou)}</span>' if scored else ''}</h3>\n"
         f'<div class="tiles">{panel.figures}</div>\n</article>\n'
         for rank, panel in enumerate(panels.kept, 1)
     )
     return (
         '<section aria-labelledby="images">\n<h2 id="images">Images</h2>\n'
-        f"<p>{which} {panels.seen} images, {order}. An image's mIoU is over the classes that occur "
-        f'in it.</p>\n<ul class="legend">{swatches}</ul>\n'
-        f'<ul class="legend">{errors if scored else ""}<li>attention 0<img src="{scale}" '
-        f'alt="from black over purple and orange to pale yellow">1</li></ul>\n'
+        f"<p>{which} {panels.seen} images, {order}.{mean if scored else ''}</p>\n"
+        f'<ul class="legend">{swatches}</ul>\n'
+        f'<ul class="legend">{errors}<li>attention 0<img src="{scale}" '
+        f'alt="from dark grey over purple and orange to pale yellow">1</li></ul>\n'
         f"{articles}</section>\n"
     )
 
@@ -209,6 +206,10 @@ def _percent(share: float) -> str:
 
 def _image_miou(miou: float) -> str:
     return "no label" if math.isnan(miou) else f"mIoU {_percent(miou)} %"
+
+
+def _swatches(colours: Mapping[str, tuple[int, int, int]]) -> str:
+    return "".join(f"<li>{_swatch(value)}{escape(name)}</li>" for name, value in colours.items())
 
 
 def _swatch(colour: tuple[int, int, int]) -> str:

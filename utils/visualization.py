@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
+ERROR_COLOURS = {"right": (235, 235, 235), "wrong": (205, 40, 40), "ignored": (0, 0, 0)}
 
 Picture = NDArray[np.uint8]
 """RGB, uint8, (H, W, 3)."""
@@ -39,12 +40,10 @@ def error_map(classes: NDArray[np.uint8], label: NDArray[np.uint8], ignore_label
         ignore_label: train id of pixels without a class.
 
     Returns:
-        RGB, uint8, (H, W, 3): right is pale, wrong is red, ignored is black.
+        RGB, uint8, (H, W, 3), in `ERROR_COLOURS`.
     """
-    picture = np.full((*label.shape, 3), 235, np.uint8)
-    picture[classes != label] = (205, 40, 40)
-    picture[label == ignore_label] = 0
-    return picture
+    kind = np.where(label == ignore_label, 2, classes != label)
+    return np.array(list(ERROR_COLOURS.values()), np.uint8)[kind]
 
 
 def heat_map(values: NDArray[np.floating], size: tuple[int, int], colours: str) -> Picture:
@@ -67,19 +66,29 @@ def overlay(picture: Picture, layer: Picture, alpha: float) -> Picture:
     return np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(layer), alpha))
 
 
-def heat_over(picture: Picture, values: NDArray[np.floating], colours: str) -> Picture:
-    """Lay a heat map over a picture in grey, so that hue is the heat's alone.
+def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture:
+    """Lay an attention map over a picture in grey, so that hue is the attention's alone.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
-        values: (h, w), 0..1.
-        colours: the name of a matplotlib colour map.
+        attention: (h, w), 0..1.
 
     Returns:
         RGB, uint8, (H, W, 3).
     """
     grey = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
-    return overlay(grey, heat_map(values, picture.shape[1::-1], colours), 0.6)
+    return overlay(grey, heat_map(attention, picture.shape[1::-1], ATTENTION_COLOURS), 0.6)
+
+
+def attention_scale(size: tuple[int, int]) -> Picture:
+    """What `attention_over` makes of 0 to 1, from left to right, on mid grey; size is W, H."""
+    grey = np.full((size[1], size[0], 3), 128, np.uint8)
+    return attention_over(grey, np.linspace(0, 1, size[0])[None])
+
+
+def confidence_scale(size: tuple[int, int]) -> Picture:
+    """The colours of confidence 0 to 1, from left to right; size is W, H."""
+    return heat_map(np.linspace(0, 1, size[0])[None], size, CONFIDENCE_COLOURS)
 
 
 def tiles_of(
@@ -108,7 +117,7 @@ def tiles_of(
         tiles["ground truth"] = colour_map(label, colours)
         tiles["error"] = error_map(classes, label, ignore_label)
     if attention is not None:
-        tiles["attention"] = heat_over(picture, attention, ATTENTION_COLOURS)
+        tiles["attention"] = attention_over(picture, attention)
     return tiles
 
 
@@ -151,6 +160,64 @@ def panel(tiles: Mapping[str, Picture], width: int = 384) -> Picture:
     return np.asarray(canvas)
 
 
+def panels_with_legend(
+    rows: Sequence[Mapping[str, Picture]],
+    maps: Sequence[NDArray[np.uint8]],
+    names: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    width: int = 384,
+) -> Picture:
+    """Put the panels of images below one another, and below all what their colours mean.
+
+    Args:
+        rows: of each image, title -> picture, as from `tiles_of`.
+        maps: train ids, uint8; the classes in them are named.
+        names: of the classes.
+        colours: one RGB colour a class.
+        width: of a tile, in pixels.
+
+    Returns:
+        RGB, uint8.
+    """
+    panels = [panel(tiles, width) for tiles in rows]
+    titles = {title for tiles in rows for title in tiles}
+    found = {train_id for ids in maps for train_id in np.unique(ids).tolist()}
+    meanings = {name: colours[index] for index, name in enumerate(names) if index in found}
+    samples = [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in meanings.items()]
+    if "error" in titles:
+        errors = ERROR_COLOURS.items()
+        samples += [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in errors]
+    if "attention" in titles:
+        samples.append(("attention, 0 to 1", attention_scale((120, 14))))
+    return np.concatenate([*panels, _legend_strip(samples, panels[0].shape[1])])
+
+
+def _legend_strip(samples: Sequence[tuple[str, Picture]], width: int) -> Picture:
+    """Texts, each after a picture 14 pixels high, in as many lines as the width asks for."""
+    font, line, margin = ImageFont.load_default(16), 24, 8
+    places, left, top = [], margin, 0
+    for text, sample in samples:
+        length = sample.shape[1] + 6 + round(font.getlength(text))
+        if left > margin and left + length > width - margin:
+            left, top = margin, top + line
+        places.append((left, top))
+        left += length + 20
+    strip = Image.new("RGB", (width, top + line + margin), "white")
+    draw = ImageDraw.Draw(strip)
+    for (left, top), (text, sample) in zip(places, samples, strict=True):
+        right = left + sample.shape[1]
+        strip.paste(Image.fromarray(sample), (left, top + 5))
+        draw.rectangle((left - 1, top + 4, right, top + 19), outline="darkgrey")
+        draw.text((right + 6, top + line / 2), text, "black", font, anchor="lm")
+    return np.asarray(strip)
+
+
+def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
+    """Show the probability of each pixel's class, (H, W), 0..1, with its scale below."""
+    heat = heat_map(confidence, confidence.shape[::-1], CONFIDENCE_COLOURS)
+    return with_colour_bar(heat, confidence_scale, "confidence")
+
+
 def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
     """Resize a picture to W, H: one of few colours keeps them, another is interpolated."""
     flat = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
@@ -158,12 +225,14 @@ def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(picture).resize(size, resampling)
 
 
-def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
+def with_colour_bar(
+    picture: Picture, scale: Callable[[tuple[int, int]], Picture], title: str
+) -> Picture:
     """Put the scale of a heat map, 0 to 1, under it.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
-        colours: the name of the heat map's matplotlib colour map.
+        scale: from W, H to the scale's picture: `attention_scale` or `confidence_scale`.
         title: what the colours show.
 
     Returns:
@@ -179,6 +248,5 @@ def with_colour_bar(picture: Picture, colours: str, title: str) -> Picture:
     draw.text((letter, letter), f"{title}  0", "black", font, anchor="lm")
     draw.text((width - letter, letter), "1", "black", font, anchor="rm")
     if right > left:
-        scale = heat_map(np.linspace(0, 1, right - left)[None], (right - left, letter), colours)
-        strip.paste(Image.fromarray(scale), (left, letter // 2))
+        strip.paste(Image.fromarray(scale((right - left, letter))), (left, letter // 2))
     return np.concatenate([picture, np.asarray(strip)])
