@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -33,7 +32,7 @@ from model.pretrained import WeightsError, class_count, initialise, load_weights
 from model.SEAN import SEANet
 from utils.checkpoint import CheckpointError, whole_file
 from utils.config import DEMO_EVALUATION, DEMO_RUNS, EvaluationConfig
-from utils.device import DeviceError, autocast, choose_device
+from utils.device import DeviceError, autocast, choose_device, place
 from utils.evaluate import class_map, confidence_map, evaluate, scoring
 from utils.metrics import confusion_matrix, mean_iou
 from utils.options import parse_options
@@ -124,8 +123,8 @@ class Evaluation:
             confidence = confidence_map(logits, label.shape).cpu().numpy()
         predicted = Predicted(
             name,
-            classes.cpu().numpy().astype(np.uint8),
-            label.cpu().numpy().astype(np.uint8),
+            classes.byte().cpu().numpy(),
+            label.byte().cpu().numpy(),
             attention.float().cpu().numpy(),
             confidence,
         )
@@ -232,7 +231,8 @@ def load_network(
         )
     network = SEANet(classes, config.classifier_branches, not config.no_attention)
     load_weights(network, state, path)
-    return network.to(device)
+    place(network, device)
+    return network
 
 
 def compare_demo_runs(evaluation: Evaluation, sean: Scores) -> None:
@@ -258,7 +258,7 @@ def compare_demo_runs(evaluation: Evaluation, sean: Scores) -> None:
     torch.manual_seed(0)
     network = SEANet(classes)
     initialise(network, "none")
-    network.to(evaluation.device)
+    place(network, evaluation.device)
     rows.append(("untrained", miou()))
     print("\ndemo, target mIoU in %")
     for name, value in reversed(rows):

@@ -32,6 +32,7 @@ class Setting:
     input_size: Size = option((1024, 512), "width,height at which images enter the network", size)
     batch_size: int = option(1, "images of each domain an iteration", integer(1))
     images: int = option(8, "images of each domain in a timed block", integer(1))
+    compile: bool = option(False, "compile the project's networks")
     repeats: int = option(5, "timed blocks of each path, of which the median counts", integer(1))
 
 
@@ -79,6 +80,7 @@ def training_config(setting: Setting, photographs: Photographs, **changes: Any) 
         "val_batch_size": setting.batch_size,
         "device": setting.device,
         "precision": setting.precision,
+        "compile": setting.compile,
     }
     return dataclasses.replace(EXPERIMENT.defaults, **{**options, **changes})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import nn
 
 
 class DeviceError(Exception):
@@ -36,6 +37,12 @@ def choose_device(name: str) -> torch.device:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
+
+
+def place(network: nn.Module, device: torch.device) -> None:
+    """Move a network to the device, its weights in the order that is fastest there."""
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
 def make_deterministic() -> None:

@@ -13,6 +13,7 @@ from model.SEAN import SEANet
 from model.teacher import make_teacher
 from utils.checkpoint import CheckpointError
 from utils.config import TrainingConfig
+from utils.device import place
 from utils.processes import Processes
 
 
@@ -46,8 +47,7 @@ class Networks:
         torch.manual_seed(config.seed)
         network = SEANet(config.num_classes, config.classifier_branches, config.uses_attention)
         self.weights = "resumed" if saved else initialise(network, config.restore_from)
-        layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        network = network.to(device, memory_format=layout)  # type: ignore[call-overload]
+        place(network, device)
         self.plain_student, self.plain_teacher = network, make_teacher(network)
         self.optimizer = Adam(
             [p for p in network.parameters() if p.requires_grad],
