@@ -19,9 +19,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
-_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's colour types: 2 RGB, 0 grey, 3 palette
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""What Pillow may read, whatever a file is called: its decoders of rare formats are less guarded.
+JPEG takes in MPO, the kind that phones write."""
 
-_DECODING_ERRORS = (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError)
+_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's colour types: 2 RGB, 0 grey, 3 palette
 
 
 class DataError(Exception):
@@ -44,7 +46,7 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     """
     data = _read_bytes(path)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if picture.mode.startswith("I;16") and picture.format != "PNG":
                 grey = (np.asarray(picture) >> 8).astype(np.uint8)
                 return np.repeat(grey[..., None], 3, axis=2)
@@ -55,7 +57,7 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
             return _decode_8_bit_png(data, picture.size, "rgb")
         orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
         return _decode_png(data, cv2.IMREAD_COLOR_RGB | orientation)
-    except _DECODING_ERRORS as error:
+    except Exception as error:  # of a damaged file decoders raise a dozen kinds
         raise _unreadable(path, data, error) from None
 
 
@@ -67,9 +69,9 @@ def image_shape(path: Path) -> tuple[int, int]:
     """
     data = _read_bytes(path)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             return picture.height, picture.width
-    except _DECODING_ERRORS as error:
+    except Exception as error:  # of a damaged file decoders raise a dozen kinds
         raise _unreadable(path, data, error) from None
 
 
@@ -87,7 +89,7 @@ def read_label_ids(path: Path) -> NDArray[Any]:
     """
     data = _read_bytes(path)
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             if picture.format != "PNG":
                 raise ValueError(f"it is {picture.format}; label maps are PNG files")
             if _is_8_bit(data, "mono"):
@@ -98,7 +100,7 @@ def read_label_ids(path: Path) -> NDArray[Any]:
         if ids.ndim == 3 and ids.dtype == np.uint8:
             raise ValueError("it holds colours; a label map has one channel, of ids")
         return ids if ids.ndim == 2 else ids[..., 2]  # OpenCV's channel order is BGR
-    except _DECODING_ERRORS as error:
+    except Exception as error:  # of a damaged file decoders raise a dozen kinds
         raise _unreadable(path, data, error) from None
 
 
@@ -130,9 +132,9 @@ def _decode_png(data: bytes, flags: int) -> NDArray[Any]:
 
 
 def _unreadable(path: Path, data: bytes, error: Exception) -> DataError:
-    reason: object = error
+    reason = str(error) or type(error).__name__
     if not data:
         reason = "it is empty"
     elif isinstance(error, UnidentifiedImageError):
-        reason = "it is not an image"
+        reason = f"it is not an image of the formats {', '.join(FORMATS)}"
     return DataError(f"cannot read {path}: {reason}\n  replace the file, or leave it out")
