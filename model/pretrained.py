@@ -118,8 +118,8 @@ def read_state_dict(path: str | Path) -> StateDict:
     for name, value in state.items():
         if not _is_whole(value):
             raise WeightsError(
-                f"{path}: {name} is not a plain tensor: it is sparse, meta, expanded, or "
-                f"{value.dtype}\n  give the state dict of a network of dense float tensors"
+                f"{path}: {name} ({value.dtype}, {value.layout}, {value.device}) is not a plain "
+                "tensor\n  give the state dict of a network: dense floats, not meta or expanded"
             )
     return state
 
