@@ -9,16 +9,18 @@ interrupted goes on, one that was finished is not repeated, one with other optio
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
+from utils.options import Parser, integer
 from utils.reporting import fail
 
+ROOT = Path(__file__).parents[1]
 VARIANTS: dict[str, tuple[str, ...]] = {
     "source_only": ("--source_only",),
     "no_self_ensembling": ("--no_self_ensembling",),
@@ -43,7 +45,7 @@ class Scores(NamedTuple):
     student: float
 
 
-def train(variant: str, seed: int, options: argparse.Namespace) -> Scores:
+def train(variant: str, seed: int, options: Namespace) -> Scores:
     """Train one network, or go on with it; a finished one is left as it is.
 
     Raises:
@@ -51,10 +53,10 @@ def train(variant: str, seed: int, options: argparse.Namespace) -> Scores:
     """
     folder = Path(options.folder) / f"{variant}_seed{seed}"
     command = [
-        *(sys.executable, options.script, "--resume", "--snapshot_dir", str(folder)),
+        *(sys.executable, str(ROOT / options.script), *options.training, *VARIANTS[variant]),
         *("--data_dir_source", options.data_dir_source, "--seed", str(seed)),
         *("--data_dir_target", options.data_dir_target, "--score", "both"),
-        *(*VARIANTS[variant], *options.training),
+        *("--resume", "--snapshot_dir", str(folder)),
     ]
     status = subprocess.run(command).returncode
     if status:
@@ -93,14 +95,14 @@ def table(results: dict[str, list[Scores]]) -> str:
 
 def main() -> None:
     """Read the command line, train what is missing, print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = Parser(__doc__ or "")
+    parser.add_argument(
+        "--script", choices=("SEAN_GTA5.py", "SEAN_Synthia.py"), default="SEAN_GTA5.py"
     )
-    parser.add_argument("--script", default="SEAN_GTA5.py", help="SEAN_GTA5.py or SEAN_Synthia.py")
     parser.add_argument("--data_dir_source", required=True)
     parser.add_argument("--data_dir_target", required=True)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=integer(0), default=[0, 1, 2])
     parser.add_argument("--folder", default="Snap/ablation", help="a folder for each run is in it")
     parser.add_argument("training", nargs="*", help="after --: options of the training script")
     options = parser.parse_args()

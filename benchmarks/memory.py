@@ -7,7 +7,6 @@ Trains on tiny images in this process and reads its resident memory as it goes.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -17,11 +16,15 @@ import psutil
 
 from dataset.demo import write_demo
 from SEAN_GTA5 import EXPERIMENT
+from utils.options import Parser, integer
 from utils.stopping import StopRequest
 from utils.trainer import Trainer
 
 SETTLED = 200
 """Iterations after which growth counts."""
+
+WINDOW = 100
+"""Readings that are averaged: single ones swing with what the allocator holds back."""
 
 
 class Watch(StopRequest):
@@ -41,8 +44,8 @@ class Watch(StopRequest):
 
 def main() -> None:
     """Read the command line, train, print; exits with 1 where memory grew by 5 % or more."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--iterations", type=int, default=2000)
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--iterations", type=integer(SETTLED + 2 * WINDOW), default=2000)
     options = parser.parse_args()
     watch = Watch()
     with tempfile.TemporaryDirectory() as folder:
@@ -63,9 +66,8 @@ def main() -> None:
             num_workers=1,
         )
         Trainer(EXPERIMENT, config).run(watch)
-    # The mean of windows: single readings swing with what the allocator holds back.
-    early = watch.readings[SETTLED : SETTLED + 100]
-    late = watch.readings[-100:]
+    early = watch.readings[SETTLED : SETTLED + WINDOW]
+    late = watch.readings[-WINDOW:]
     growth = sum(late) / len(late) / (sum(early) / len(early)) - 1
     print(f"resident memory after {SETTLED} iterations: {sum(early) / len(early) / 2**20:.0f} MiB")
     print(f"at the end: {sum(late) / len(late) / 2**20:.0f} MiB, growth {100 * growth:.2f} %")

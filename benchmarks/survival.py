@@ -9,7 +9,6 @@ that kills fall on its start, its middle and its end; a last process brings it t
 
 from __future__ import annotations
 
-import argparse
 import random
 import shutil
 import subprocess
@@ -19,7 +18,10 @@ import time
 from pathlib import Path
 
 from dataset.demo import write_demo
+from utils.options import Parser, integer
+from utils.reporting import fail
 
+SCRIPT = Path(__file__).parents[1] / "SEAN_GTA5.py"
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 KILLS_A_RUN = 10
 
@@ -27,12 +29,23 @@ KILLS_A_RUN = 10
 def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
     """The short run: tiny images, a checkpoint every second iteration."""
     return [
-        *(sys.executable, "SEAN_GTA5.py", "--device", "cpu", "--restore_from", "none", "--resume"),
+        *(sys.executable, str(SCRIPT), "--device", "cpu", "--restore_from", "none", "--resume"),
         *("--data_dir_source", str(data / "GTA5"), "--data_dir_target", str(data / "Cityscapes")),
         *("--input_size", "64,32", "--input_size_target", "64,32", "--num_workers", "1"),
         *("--max_iters", str(iterations), "--checkpoint_interval", "2", "--val_interval", "5"),
         *("--learning_rate", "1e-4", "--snapshot_dir", str(snapshots)),
     ]
+
+
+def run_whole(words: list[str]) -> None:
+    """Let a run come to its end.
+
+    Raises:
+        SystemExit: it ended with another status than 0; what it said is printed.
+    """
+    ended = subprocess.run(words, capture_output=True, text=True)
+    if ended.returncode:
+        fail(f"the run ended with status {ended.returncode}: {' '.join(words)}\n{ended.stderr}")
 
 
 def run_killed(words: list[str], moments: list[float]) -> int:
@@ -51,7 +64,7 @@ def run_killed(words: list[str], moments: list[float]) -> int:
             process.kill()
             process.wait()
             hits += 1
-    subprocess.run(words, check=True, capture_output=True)
+    run_whole(words)
     return hits
 
 
@@ -64,7 +77,7 @@ def survive(kills: int, iterations: int, seed: int, folder: Path) -> tuple[int, 
     write_demo(folder / "data", "gta5", count_source=8, count_target=3, size=(64, 32))
     unbroken = folder / "unbroken"
     start = time.perf_counter()
-    subprocess.run(command(folder / "data", unbroken, iterations), check=True, capture_output=True)
+    run_whole(command(folder / "data", unbroken, iterations))
     duration = time.perf_counter() - start
     print(f"the unbroken run takes {duration:.1f} s", flush=True)
     expected = [(unbroken / name).read_bytes() for name in RESULTS]
@@ -82,10 +95,10 @@ def survive(kills: int, iterations: int, seed: int, folder: Path) -> tuple[int, 
 
 def main() -> None:
     """Read the command line; exits with 1 if a run ended otherwise."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--iterations", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--kills", type=integer(1), default=50)
+    parser.add_argument("--iterations", type=integer(1), default=8)
+    parser.add_argument("--seed", type=integer(0), default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         _, runs, equal = survive(options.kills, options.iterations, options.seed, Path(folder))

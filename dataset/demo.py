@@ -6,12 +6,13 @@ photograph do (dataset/demo_canvas.py).
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -85,11 +86,20 @@ def _replace(path: Path, content: bytes) -> None:
     os.replace(partial, path)
 
 
+def _read_marker(marker: Path) -> dict[str, Any]:
+    """What a data set's marker says; of one that cannot be read, that any image may be ours."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(marker.read_text())
+        if isinstance(found, dict) and isinstance(found.get("count"), int):
+            return found
+    return {"count": sum(1 for _ in marker.parent.rglob("*.png"))}
+
+
 def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
     """Draw a data set unless its marker says that it is there; remove its images beyond count."""
     data_set, marker = folder.name, folder / "demo.json"
     wanted = {"version": VERSION, "count": count, "size": list(size), "seed": seed, "whole": True}
-    found = json.loads(marker.read_text()) if marker.exists() else {"count": 0}
+    found = _read_marker(marker)
     if found == wanted:
         return
     if not marker.exists() and set(folder.glob("*")) - set(folder.glob(f"{marker.name}.*")):

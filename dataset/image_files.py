@@ -7,7 +7,9 @@ RGB label maps, which Pillow halves to 8 bits. Everything else is Pillow's.
 
 from __future__ import annotations
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
-_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's colour types: 2 RGB, 0 grey, 3 palette
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""What Pillow may read, whatever a file is called: its decoders of rare formats are less guarded.
+JPEG takes in MPO, the kind that phones write."""
 
-_DECODING_ERRORS = (OSError, ValueError, SyntaxError, cv2.error, Image.DecompressionBombError)
+_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's colour types: 2 RGB, 0 grey, 3 palette
 
 
 class DataError(Exception):
@@ -42,21 +46,17 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, damaged, or not an image.
     """
-    data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.mode.startswith("I;16") and picture.format != "PNG":
-                grey = (np.asarray(picture) >> 8).astype(np.uint8)
-                return np.repeat(grey[..., None], 3, axis=2)
-            if picture.format != "PNG":
-                turned = ImageOps.exif_transpose(picture) if upright else picture
-                return np.asarray(turned.convert("RGB"))
+    with _opened(path) as (data, picture):
+        if picture.mode.startswith("I;16") and picture.format != "PNG":
+            grey = (np.asarray(picture) >> 8).astype(np.uint8)
+            return np.repeat(grey[..., None], 3, axis=2)
+        if picture.format != "PNG":
+            turned = ImageOps.exif_transpose(picture) if upright else picture
+            return np.asarray(turned.convert("RGB"))
         if _is_8_bit(data, "rgb") and not upright:
             return _decode_8_bit_png(data, picture.size, "rgb")
         orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
         return _decode_png(data, cv2.IMREAD_COLOR_RGB | orientation)
-    except _DECODING_ERRORS as error:
-        raise _unreadable(path, data, error) from None
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -65,12 +65,19 @@ def image_shape(path: Path) -> tuple[int, int]:
     Raises:
         DataError: the file is missing, damaged, or not an image.
     """
-    data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return picture.height, picture.width
-    except _DECODING_ERRORS as error:
-        raise _unreadable(path, data, error) from None
+    with _opened(path) as (_, picture):
+        return picture.height, picture.width
+
+
+def image_mode(path: Path) -> str:
+    """Pillow's name of an image's mode, and a PNG's 16 bits, which it does not tell of colours.
+
+    Raises:
+        DataError: the file is missing, damaged, or not an image.
+    """
+    with _opened(path) as (data, picture):
+        deep = picture.format == "PNG" and data[24] == 16
+        return f"{picture.mode} of 16 bits" if deep else picture.mode
 
 
 def read_label_ids(path: Path) -> NDArray[Any]:
@@ -85,28 +92,31 @@ def read_label_ids(path: Path) -> NDArray[Any]:
     Raises:
         DataError: the file is missing, damaged, or holds colours instead of ids.
     """
-    data = _read_bytes(path)
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.format != "PNG":
-                raise ValueError(f"it is {picture.format}; label maps are PNG files")
-            if _is_8_bit(data, "mono"):
-                return _decode_8_bit_png(data, picture.size, "mono")[..., 0]
-            if picture.mode in ("P", "1"):
-                return np.asarray(picture).astype(np.uint8)
+    with _opened(path) as (data, picture):
+        if picture.format != "PNG":
+            raise ValueError(f"it is {picture.format}; label maps are PNG files")
+        if _is_8_bit(data, "mono"):
+            return _decode_8_bit_png(data, picture.size, "mono")[..., 0]
+        if picture.mode in ("P", "1"):
+            return np.asarray(picture).astype(np.uint8)
         ids = _decode_png(data, cv2.IMREAD_UNCHANGED)
         if ids.ndim == 3 and ids.dtype == np.uint8:
             raise ValueError("it holds colours; a label map has one channel, of ids")
         return ids if ids.ndim == 2 else ids[..., 2]  # OpenCV's channel order is BGR
-    except _DECODING_ERRORS as error:
-        raise _unreadable(path, data, error) from None
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
+    """A file's bytes and its picture, not yet decoded; any error from here on names the file."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+            yield data, picture
+    except Exception as error:  # of a damaged file decoders raise a dozen kinds
+        raise _unreadable(path, data, error) from None
 
 
 def _is_8_bit(data: bytes, mode: str) -> bool:
@@ -130,9 +140,9 @@ def _decode_png(data: bytes, flags: int) -> NDArray[Any]:
 
 
 def _unreadable(path: Path, data: bytes, error: Exception) -> DataError:
-    reason: object = error
+    reason = str(error) or type(error).__name__
     if not data:
         reason = "it is empty"
     elif isinstance(error, UnidentifiedImageError):
-        reason = "it is not an image"
+        reason = f"it is not an image of the formats {', '.join(FORMATS)}"
     return DataError(f"cannot read {path}: {reason}\n  replace the file, or leave it out")

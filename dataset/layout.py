@@ -64,9 +64,21 @@ def read_list(path: Path) -> list[str]:
 
 
 def files_below(folder: Path) -> set[str]:
-    """Every file below a folder, as posix paths within it."""
+    """Every file below a folder, as posix paths within it; none if there is no such folder.
+
+    Raises:
+        DataError: the folder, or one below it, cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(
+                f"cannot read the folder {error.filename}: {error.strerror}\n"
+                f"  its files would be left out: make it readable, or move it out of {folder}"
+            )
+
     return {
         (Path(parent) / name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, followlinks=True)
+        for parent, _, names in os.walk(folder, onerror=refuse, followlinks=True)
         for name in names
     }

@@ -9,9 +9,9 @@ the file (`describe`).
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -23,7 +23,7 @@ from torch.export import Dim
 from model.pretrained import BGR_MEAN, WeightsError, class_count, load_weights, read_state_dict
 from model.SEAN import SEANet
 from utils.checkpoint import CheckpointError, whole_file
-from utils.options import Size, integer, size
+from utils.options import Parser, Size, integer, size
 from utils.reporting import fail
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -107,27 +107,27 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and export; a mistake ends in one message and status 2."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = Parser(__doc__ or "")
     parser.add_argument("checkpoint")
     parser.add_argument("--format", choices=EXTENSIONS, required=True)
     parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
     parser.add_argument(
-        *("--input_size", "--input-size"), type=size, default=(1024, 512), metavar="W,H",
+        "--input_size", type=size, default=(1024, 512), metavar="W,H",
         help="the training's, noted in the file; other sizes work too (default: 1024,512)",
     )  # fmt: skip
     parser.add_argument(
-        *("--no_attention", "--no-attention"), action="store_true",
+        "--no_attention", action="store_true",
         help="for checkpoints trained with --no_attention, --source_only or --oracle",
     )  # fmt: skip
     parser.add_argument(
-        *("--classifier_branches", "--classifier-branches"), type=integer(1, 4), default=2,
-        help="what the checkpoint was trained with (default: 2)", metavar="N",
+        "--classifier_branches", type=integer(1, 4), default=2, metavar="N",
+        help="what the checkpoint was trained with (default: 2)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
     try:
-        _check(options.format, output)
         state = read_state_dict(options.checkpoint)
+        output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
+        _check(options.format, output)
         classes = class_count(state, options.checkpoint)
         network = SEANet(classes, options.classifier_branches, not options.no_attention)
         load_weights(network, state, options.checkpoint)
@@ -144,7 +144,7 @@ def _check(format: str, output: Path) -> None:
         raise ExportError(
             f"--format onnx needs {' and '.join(missing)}\n  pip install onnx onnxscript"
         )
-    if output.exists():
+    if os.path.lexists(output):
         raise ExportError(f"{output} exists\n  choose another --output, or remove it")
 
 

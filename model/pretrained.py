@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -26,6 +27,12 @@ CAFFE_STYLE_MEAN, CAFFE_STYLE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 2
 
 INPUT_STD = 58.0
 """Standard deviation of BGR-minus-mean street photographs, in grey levels."""
+
+NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
+"""What state dicts are made of; int64 counts the batches of batch norms, which SEANet has not."""
+
+MOST_CLASSES = 255
+"""Train ids are stored in 8 bits, and one of them says that a pixel has no class."""
 
 StateDict = dict[str, Tensor]
 
@@ -54,6 +61,13 @@ def initialise(network: SEANet, restore_from: str) -> str:
         return "He initialisation, nothing loaded"
     if restore_from == "torchvision":
         return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
+    if not os.path.isfile(restore_from):
+        raise WeightsError(
+            f"no weights file {restore_from}\n"
+            "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
+            "start from), a torchvision VGG-16, a SEANet checkpoint; or 'torchvision' to download, "
+            "or 'none' to train from scratch"
+        )
     return load_weights(network, read_state_dict(restore_from), restore_from)
 
 
@@ -73,16 +87,17 @@ def he_initialise(network: SEANet) -> None:
 def read_state_dict(path: str | Path) -> StateDict:
     """Read a file of tensors by name, without running any code in it.
 
+    Returns:
+        Dense tensors on the CPU that hold all of their numbers, so that none is larger than the
+        file; whether they fit a network is for `load_weights` to say.
+
     Raises:
         WeightsError: the file is missing, damaged, or not a state dict.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise WeightsError(
-            f"no weights file {path}\n"
-            "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
-            "start from), a torchvision VGG-16, a SEANet checkpoint; or 'torchvision' to download, "
-            "or 'none' to train from scratch"
+            f"no checkpoint {path}\n"
+            "  give the path of one that training has written, as Snap/GTA_TeacherNet.pth"
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -90,7 +105,7 @@ def read_state_dict(path: str | Path) -> StateDict:
         raise WeightsError(
             f"{path} is not a checkpoint: it is damaged, or holds something other than tensors "
             "and plain values\n"
-            "  --restore_from takes a state dict: tensors by name, saved with torch.save"
+            "  give a state dict: tensors by name, saved with torch.save"
         ) from None
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
@@ -100,7 +115,22 @@ def read_state_dict(path: str | Path) -> StateDict:
             "  to go on with a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
             "and in the files named after their score"
         )
+    for name, value in state.items():
+        if not _is_whole(value):
+            raise WeightsError(
+                f"{path}: {name} ({value.dtype}, {value.layout}, {value.device}) is not a plain "
+                "tensor\n  give the state dict of a network: dense floats, not meta or expanded"
+            )
     return state
+
+
+def _is_whole(value: Tensor) -> bool:
+    return (
+        value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.dtype in NUMBERS
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def load_weights(network: SEANet, state: StateDict, source: str) -> str:
@@ -172,9 +202,15 @@ def class_count(state: StateDict, source: str) -> int:
     Raises:
         WeightsError: the state dict is not a SEANet's.
     """
-    bias = state.get("classifier.conv2d_list.0.bias")
+    name = "classifier.conv2d_list.0.bias"
+    bias = state.get(name)
     if bias is None or "aconv.weight" not in state:
         raise _no_fit(source, state)
+    if bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
+        raise WeightsError(
+            f"{source}: {name} is {tuple(bias.shape)}, not one number for each of 2 to "
+            f"{MOST_CLASSES} classes\n  the file is of another network"
+        )
     return len(bias)
 
 
@@ -198,10 +234,10 @@ def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
 
 def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
     for name, value in state.items():
-        if own[name].shape != value.shape:
+        if own[name].shape != value.shape or not value.is_floating_point():
             raise WeightsError(
-                f"{source}: {name} is {tuple(value.shape)}, not {tuple(own[name].shape)}\n"
-                "  the file is of another network"
+                f"{source}: {name} is {tuple(value.shape)} of {value.dtype}, not "
+                f"{tuple(own[name].shape)} of {own[name].dtype}\n  the file is of another network"
             )
 
 

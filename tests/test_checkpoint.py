@@ -4,6 +4,7 @@ import errno
 import os
 import random
 import re
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,21 @@ def test_full_disk_while_writing_leaves_the_old_file(tmp_path, size):
     assert files(tmp_path) == {"last.pth": b"what was saved before"}
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a limit on the size of files")
+def test_a_write_that_fails_half_way_says_why(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=os.strerror(errno.EFBIG)) as caught:
+            save_tensors(tmp_path / "last.pth", torch.zeros(1_000_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "inline_container" not in str(caught.value)
+    assert files(tmp_path) == {}
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_interruption_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "history.npz"
@@ -131,6 +147,27 @@ def test_folder_that_is_gone_is_named(tmp_path):
     path = tmp_path / "gone" / "last.pth"
     with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
         save_tensors(path, content())
+
+
+def test_place_that_cannot_be_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    for path in (tmp_path / "file" / "last.pth", tmp_path / ("a" * 250)):
+        with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+            save_tensors(path, content())
+    assert files(tmp_path) == {"file": b"in the way"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems sync folders")
+def test_the_move_is_synced_too(tmp_path, monkeypatch):
+    synced = []
+
+    def note(descriptor):
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), files(tmp_path)))
+
+    monkeypatch.setattr(os, "fsync", note)
+    with whole_file(tmp_path / "a") as file:
+        file.write(b"content")
+    assert synced == [(False, {".a.writing": b"content"}), (True, {"a": b"content"})]
 
 
 def test_make_folder(tmp_path):

@@ -204,6 +204,16 @@ def test_other_parameters_replace_our_files_and_no_others(tmp_path):
         assert image.size == (64, 32)
 
 
+@pytest.mark.parametrize("content", [b"", b'{"version": 1, "cou', b"\xff\xfe", b"[]", b"{}"])
+def test_a_damaged_marker_has_the_demo_drawn_anew(tmp_path, content):
+    write_demo(tmp_path, "gta5", 2, 1, (32, 16))
+    (tmp_path / "GTA5/demo.json").write_bytes(content)
+    write_demo(tmp_path, "gta5", 1, 1, (64, 32))
+    fresh = tmp_path / "fresh"
+    write_demo(fresh, "gta5", 1, 1, (64, 32))
+    assert contents(tmp_path / "GTA5") == contents(fresh / "GTA5")
+
+
 def test_real_data_is_never_touched(tmp_path):
     real = tmp_path / "GTA5/images/00001.png"
     real.parent.mkdir(parents=True)

@@ -131,6 +131,13 @@ def test_the_ablations_networks_are_exported_too(checkpoint: Path, tmp_path: Pat
         (["{folder}/notes.txt"], "notes.txt is not a checkpoint"),
         (["{checkpoint}", "--output", "{folder}/notes.txt"], "notes.txt exists"),
         (["{checkpoint}", "--output", "{folder}/none/net.pt2"], "none/net.pt2"),
+        (["{checkpoint}", "--output", "{checkpoint}/net.pt2"], "teacher.pth/net.pt2"),
+        (["{checkpoint}", "--output", "{folder}/" + 300 * "a"], "cannot write"),
+        (["{checkpoint}", "--output", "/"], "/ exists"),
+        (["/"], "no checkpoint /"),
+        ([""], "no checkpoint"),
+        (["{checkpoint}", "--classifier_branche", "2"], "--classifier_branche"),
+        ([], "checkpoint"),
         (["{checkpoint}", "--classifier_branches", "5"], "--classifier_branches"),
         (["{checkpoint}", "--format", "tflite"], "tflite"),
     ],
@@ -148,7 +155,9 @@ def test_a_mistake_ends_in_one_message(
         main(["--format", "torch_export", *given])
     assert ended.value.code == 2
     errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
     assert errors.count("error: ") == 1
+    assert "\n  " in errors, "no remedy"
     assert fragment in errors
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"

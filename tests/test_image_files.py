@@ -1,11 +1,12 @@
 """Every kind of image file that a data folder may hold, and the ones that cannot be read."""
 
 import re
+import struct
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
 from dataset.image_files import DataError, read_image, read_label_ids
@@ -160,6 +161,33 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
         read(path)
+
+
+@pytest.mark.parametrize("format", ["GIF", "AVIF"])
+def test_other_formats_are_refused_whatever_their_name(tmp_path, rgb, format):
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    path = save(tmp_path / "0001.png", rgb, format=format)
+    with pytest.raises(DataError, match=re.escape(f"cannot read {path}: it is not an image of")):
+        read_image(path)
+
+
+def test_any_error_of_a_decoder_names_the_file(tmp_path, rgb):
+    path = save(tmp_path / "a.tif", rgb)
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<HH", 273, 4))  # StripOffsets, of the type LONG
+    content[place + 2] = 5  # RATIONAL: Pillow raises TypeError
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+        read_image(path)
+
+
+def test_pictures_of_phones_are_read(tmp_path):
+    flat = Image.fromarray(np.full((*SIZE, 3), (200, 80, 30), np.uint8))
+    flat.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[flat])
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.format == "MPO"
+    assert np.abs(read_image(tmp_path / "a.jpg") - np.asarray(flat, int)).max() <= 3
 
 
 @pytest.mark.parametrize("read", [read_image, read_label_ids])

@@ -23,9 +23,10 @@ ALLOWED = {
     "utils.scores": ("utils.metrics",),
     "utils.report": ("utils.scores", "utils.visualization"),
     **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
-    "dataset*": ("dataset.*",),
-    # A command, not the network: it reads options and writes a file.
+    # These are commands, not the data or the network: they read options and end with messages.
+    "dataset.check": ("dataset.*", "utils.options", "utils.reporting"),
     "model.export": ("model.*", "utils.checkpoint", "utils.options", "utils.reporting"),
+    "dataset*": ("dataset.*",),
     "model*": ("model.*",),
     "utils*": ("dataset.*", "model.*", "utils.*"),
     "evaluation": ("dataset.*", "model.*", "utils.*"),

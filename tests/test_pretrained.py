@@ -269,6 +269,40 @@ def test_nothing_that_fits_is_an_error(network, tmp_path, state):
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
 
+BIAS = "classifier.conv2d_list.0.bias"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(torch.zeros(19).to_sparse(), id="sparse"),
+        pytest.param(torch.zeros(19, device="meta"), id="meta"),
+        pytest.param(torch.zeros(1).expand(1_000_000_000), id="expanded"),
+        pytest.param(torch.zeros(19, dtype=torch.complex64), id="complex"),
+        pytest.param(torch.zeros(19).to(torch.float8_e4m3fn), id="float8"),
+    ],
+)
+def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
+    path = tmp_path / "net.pth"
+    torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, path)
+    with pytest.raises(WeightsError, match=re.escape(f"{path}: {BIAS} (")) as caught:
+        read_state_dict(path)
+    assert "is not a plain tensor\n  " in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(), (19, 1), (1,), (256,)])
+def test_class_count_of_another_shape_is_refused(shape):
+    state = {"aconv.weight": torch.zeros(1), BIAS: torch.zeros(shape)}
+    with pytest.raises(WeightsError, match=re.escape(f"net.pth: {BIAS} is {shape}")):
+        class_count(state, "net.pth")
+
+
+def test_whole_numbers_for_weights_are_refused(network):
+    state = network.state_dict() | {"features.31.bias": torch.zeros(1024, dtype=torch.int64)}
+    with pytest.raises(WeightsError, match=r"features\.31\.bias is \(1024,\) of torch\.int64"):
+        load_weights(network, state, "net.pth")
+
+
 # --- files that are no state dict -------------------------------------------------------------
 
 
@@ -276,7 +310,10 @@ def test_missing_file_tells_the_choices(network, tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
             initialise(network, str(path))
-        assert "--restore_from" in str(caught.value)
+        assert "'none' to train from scratch" in str(caught.value)
+        with pytest.raises(WeightsError, match=re.escape(f"no checkpoint {path}")) as caught:
+            read_state_dict(path)
+        assert "from scratch" not in str(caught.value)  # which evaluation and export cannot
 
 
 def saved_bytes(tmp_path, content, **options):

@@ -35,10 +35,22 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise CheckpointError(
             f"cannot write {path}: {error.strerror or error}\n"
-            "  what was saved before is intact; free space or choose another folder"
+            "  what was saved before is intact; free space or choose another place"
         ) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be written is often not there either
+            beside.unlink()
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a move last through a power cut, where the system syncs folders: Windows does not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def save_tensors(path: Path, content: Any) -> None:
@@ -50,8 +62,9 @@ def save_tensors(path: Path, content: Any) -> None:
     with whole_file(path) as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # what PyTorch makes of a failed write
-            raise OSError(str(error).splitlines()[0]) from None
+        except RuntimeError as error:  # PyTorch's zip writer has stumbled over a failed write
+            failed = error.__context__
+            raise failed if isinstance(failed, OSError) else OSError(str(error)) from None
 
 
 def load_tensors(path: Path) -> Any:

@@ -26,7 +26,7 @@ _COMMON: dict[str, Any] = {
     "num_workers": option(
         None,
         "loader processes for each data set; without it, chosen from the core count",
-        integer(0),
+        integer(0, 256),
         training=False,
     ),
     "classes": option(
@@ -89,7 +89,7 @@ class TrainingConfig:
     )
     classes: str | None = _COMMON["classes"]
     num_classes: int = option(
-        19, "classes to tell apart; with --classes as many as the file names", integer(2)
+        19, "classes to tell apart; with --classes as many as the file names", integer(2, 255)
     )
     ignore_label: int = _COMMON["ignore_label"]
     input_size: Size = option(
@@ -102,14 +102,15 @@ class TrainingConfig:
         size,
         training=False,
     )
-    batch_size: int = option(1, "images of each domain an iteration and process", integer(1))
+    batch_size: int = option(1, "images of each domain an iteration and process", integer(1, 1024))
     accumulate: int = option(
         1, "batches whose gradients are averaged before a step: for batches that do not fit",
         integer(1),
     )  # fmt: skip
     val_batch_size: int = option(
-        1, "images scored at once: more is faster where memory allows", integer(1), training=False
-    )
+        1, "images scored at once: more is faster where memory allows", integer(1, 1024),
+        training=False,
+    )  # fmt: skip
     learning_rate: float = option(
         1e-5, "Adam's step size; 1e-4 suits training from scratch", number(0)
     )
@@ -119,7 +120,7 @@ class TrainingConfig:
         6, "epochs; one ends when the shorter data set does", integer(1), training=False
     )
     target_entries: int = option(
-        24966, "the target list is repeated to this many places an epoch", integer(1)
+        24966, "the target list is repeated to this many places an epoch", integer(1, 10**7)
     )
     max_iters: int | None = option(
         None, "stop after this many iterations", integer(1), training=False
@@ -228,13 +229,13 @@ class EvaluationConfig:
     snapshot_dir: str = option("Snap/Maps", "folder of everything that is written")
     classes: str | None = _COMMON["classes"]
     num_classes: int | None = option(
-        None, "classes of the checkpoint; read from it where not given", integer(2)
+        None, "classes of the checkpoint; read from it where not given", integer(2, 255)
     )
     ignore_label: int = _COMMON["ignore_label"]
     input_size: Size = option(
         (1024, 512), "width,height at which images enter the network: the training's", size
     )
-    batch_size: int = option(1, "images predicted at once", integer(1))
+    batch_size: int = option(1, "images predicted at once", integer(1, 1024))
     classifier_branches: int = option(
         2, "dilated convolutions to sum: what the checkpoint was trained with", integer(1, 4)
     )

@@ -8,6 +8,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
+LARGEST_SIDE = 16384
+"""Of an image, in pixels: a slip beyond it would ask for more memory than there is."""
+
 Size = tuple[int, int]
 Config = TypeVar("Config", bound=Any)  # a dataclass whose fields are made by `option`
 
@@ -61,16 +64,34 @@ def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
 def size(text: str) -> Size:
     """Parse ``width,height`` in pixels."""
     width, height = (int(part) for part in text.split(","))
-    if width < 8 or height < 8:
+    if not (8 <= width <= LARGEST_SIDE and 8 <= height <= LARGEST_SIDE):
         raise ValueError
     return width, height
 
 
-size.__name__ = "size, as WIDTH,HEIGHT with both at least 8"
+size.__name__ = f"size, as WIDTH,HEIGHT with both from 8 to {LARGEST_SIDE}"
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes end the process with one message and status 2.
+
+    Every option is accepted with ``-`` and with ``_``, and none shortened.
+
+    Args:
+        description: the first lines of the help text, kept as they are.
+    """
+
+    def __init__(self, description: str) -> None:
+        as_it_is = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=as_it_is, allow_abbrev=False)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Declare an option or argument, as argparse does."""
+        spellings = [spelling for name in names for spelling in (name, name.replace("_", "-"))]
+        return super().add_argument(*dict.fromkeys(spellings), **settings)
+
     def error(self, message: str) -> NoReturn:
+        """End the process."""
         self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
 
 
@@ -88,9 +109,8 @@ def parse_options(
     Returns:
         The options. A mistake ends the process with one message and status 2.
     """
-    parser = _Parser(description=description, allow_abbrev=False)
+    parser = Parser(description)
     for field in dataclasses.fields(defaults):
-        names = list(dict.fromkeys((f"--{field.name}", f"--{field.name.replace('_', '-')}")))
         value = getattr(defaults, field.name)
         settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
         if get_type_hints(type(defaults))[field.name] is bool:
@@ -101,7 +121,7 @@ def parse_options(
             settings["type"] = field.metadata["parse"]
             settings["metavar"] = "|".join(field.metadata["choices"] or ()) or "X"
             settings["help"] += "" if value is None else f" (default: {shown})"
-        parser.add_argument(*names, dest=field.name, default=argparse.SUPPRESS, **settings)
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **settings)
     given = vars(parser.parse_args(arguments))
     base = demo if given.get("demo") else {}
     return dataclasses.replace(defaults, **{**base, **given})
