@@ -6,7 +6,6 @@ python -m Figure.results Snap/figure/GTA_TeacherNet.pth
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from PIL import Image
@@ -16,6 +15,7 @@ from model.pretrained import load_weights, read_state_dict
 from model.SEAN import SEANet
 from utils.config import DEMO_FOLDER
 from utils.device import autocast, choose_device
+from utils.options import Parser
 from utils.panels import TILE_WIDTH, look
 from utils.visualization import panels_with_legend
 
@@ -24,7 +24,7 @@ INPUT_SIZE = (192, 96)
 
 def main() -> None:
     """Put the panels of the first target images under one another."""
-    parser = argparse.ArgumentParser(description="Draw what a demo network sees.")
+    parser = Parser("Draw what a demo network sees.")
     parser.add_argument("checkpoint")
     path = parser.parse_args().checkpoint
     network = SEANet(19)

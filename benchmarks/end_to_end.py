@@ -128,7 +128,8 @@ def plain(setting: Setting, photographs: Photographs) -> Block:
 def project(setting: Setting, photographs: Photographs) -> Block:
     """The project's training; results are read where its log lines are."""
     device = choose_device(setting.device)
-    trainer = open_trainer(training_config(setting, photographs))
+    at_once = 4 if device.type == "cuda" else 1
+    trainer = open_trainer(training_config(setting, photographs, val_batch_size=at_once))
     trained = trainer.networks
     unread: list[torch.Tensor] = []
 
@@ -152,7 +153,7 @@ def main() -> None:
     setting = read_setting(
         "Time training from PNG files.",
         cpu=Setting(input_size=(256, 128), images=2, repeats=5),
-        gpu=Setting(images=200, repeats=3),
+        gpu=Setting(precision="bf16", images=200, repeats=3),
     )
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), DIFFERENT_IMAGES, setting.images)

@@ -12,11 +12,11 @@ is thirty times slower.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import statistics
 import tempfile
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT
 from utils.checkpoint import CheckpointError
 from utils.device import DeviceError
-from utils.options import size
+from utils.options import Parser, integer, size
 from utils.reporting import fail
 from utils.stopping import StopRequest
 from utils.trainer import Trainer
@@ -75,7 +75,7 @@ def _to(dtype: torch.dtype) -> Callable[[Any], Any]:
     return lambda value: value.to(dtype) if isinstance(value, Tensor) else value
 
 
-def train(options: argparse.Namespace, precision: str, seed: int, rounded: bool = False) -> Run:
+def train(options: Namespace, precision: str, seed: int, rounded: bool = False) -> Run:
     """Train SEAN for a short schedule from He initialisation, on request rounded to bfloat16."""
     config = dataclasses.replace(
         EXPERIMENT.defaults,
@@ -105,13 +105,11 @@ def train(options: argparse.Namespace, precision: str, seed: int, rounded: bool 
 
 def main() -> None:
     """Read the command line, train, print the distances."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__ or "")
     parser.add_argument("--data_dir_source", type=Path, required=True)
     parser.add_argument("--data_dir_target", type=Path, required=True)
     parser.add_argument("--input_size", type=size, default=(128, 96))
-    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--iterations", type=integer(4), default=200)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     options = parser.parse_args()

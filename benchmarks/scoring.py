@@ -80,7 +80,7 @@ def main() -> None:
     setting = read_setting(
         "Time scoring.",
         cpu=Setting(input_size=(256, 128), images=4, repeats=5),
-        gpu=Setting(batch_size=4, images=64),
+        gpu=Setting(precision="bf16", batch_size=4, images=64),
     )
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), DIFFERENT_IMAGES, setting.images)

@@ -52,6 +52,8 @@ def read_setting(description: str, cpu: Setting, gpu: Setting) -> Setting:
     if device.type == "cuda":
         setting = parse_options(gpu, {}, description)
     setting = dataclasses.replace(setting, device=device.type)
+    if setting.images < setting.batch_size:
+        fail(f"--images {setting.images}: fewer than --batch_size {setting.batch_size}")
     print(f"{environment(device)}, {os.cpu_count()} cores")
     values = dataclasses.asdict(setting).items()
     print(", ".join(f"{name} {value}" for name, value in values), flush=True)

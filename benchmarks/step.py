@@ -118,7 +118,7 @@ def main() -> None:
     setting = read_setting(
         "Time an iteration.",
         cpu=Setting(input_size=(256, 128), images=1, repeats=5),
-        gpu=Setting(images=10, repeats=10),
+        gpu=Setting(precision="bf16", images=10, repeats=10),
     )
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), 1, setting.batch_size)

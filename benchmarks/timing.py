@@ -85,7 +85,7 @@ def peak_memory(device: torch.device) -> float:
     """The most memory used so far, in bytes.
 
     Returns:
-        On CUDA what tensors took there; else this process's resident memory at its highest, and
+        On CUDA what tensors took there in this block; else this process's resident memory at its highest, and
         what its worker processes now have for themselves.
     """
     if device.type == "cuda":
@@ -115,6 +115,8 @@ def _prepare(make: Callable[..., Block], arguments: Sequence[Any], options: dict
 
 
 def _run() -> dict[str, float]:
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()  # warming up tries out algorithms, which takes more
     return _block()
 
 

@@ -8,7 +8,6 @@ hand, with other ids and fewer of them. classes.yaml beside this file says what 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from PIL import Image
 
 from dataset.demo import draw_scene
 from dataset.labels import CLASSES_19
+from utils.options import Parser
 
 RENDERED = {
     "road": 1001, "sidewalk": 1002, "building": 1010, "wall": 1011, "fence": 1012,
@@ -54,7 +54,7 @@ def draw(root: Path, count: int = 60, size: tuple[int, int] = (256, 128)) -> Non
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draw two small data sets.")
+    parser = Parser("Draw two small data sets.")
     parser.add_argument("folder", type=Path, help="a new folder to draw them into")
     folder = parser.parse_args().folder
     if folder.exists():
