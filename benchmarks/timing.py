@@ -85,8 +85,8 @@ def peak_memory(device: torch.device) -> float:
     """The most memory used so far, in bytes.
 
     Returns:
-        On CUDA what tensors took there in this block; else this process's resident memory at its highest, and
-        what its worker processes now have for themselves.
+        On CUDA what tensors took there in this block; else this process's resident memory at its
+        highest, and what its worker processes now have for themselves.
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

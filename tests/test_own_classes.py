@@ -167,7 +167,7 @@ def test_an_edited_file_is_not_resumed_with(
     edited.write_text(EXAMPLE.read_text().replace("target: [41, 42]", "target: 41"))
     assert train(trained.options(classes=edited), "--resume") == 2
     message = capfd.readouterr().err
-    assert "was trained with other options: --classes" in message
+    assert "was trained with other options or data: --classes" in message
     assert str(edited) in message
 
 
