@@ -39,7 +39,7 @@ def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
     for index in range(1, len(logits)):  # one by one: at 2048x1024 all 19 would take 160 MB
         scores = _upsampled(logits[index : index + 1], size)
         classes.masked_fill_(scores > best, index)
-        torch.maximum(best, scores, out=best)
+        best = torch.maximum(best, scores)
     return classes[0]
 
 
