@@ -123,7 +123,7 @@ class Evaluation:
             confidence = confidence_map(logits, label.shape).cpu().numpy()
         predicted = Predicted(
             name,
-            classes.byte().cpu().numpy(),
+            classes.cpu().numpy(),
             label.byte().cpu().numpy(),
             attention.float().cpu().numpy(),
             confidence,

@@ -79,7 +79,7 @@ def timed_block(
 
 def main() -> None:
     """Read the command line, measure, print."""
-    setting = read_setting("Time the loaders.", cpu=Setting(images=16), gpu=Setting(images=64))
+    setting = read_setting("Time the loaders.", cpu=Setting(images=32), gpu=Setting(images=64))
     with tempfile.TemporaryDirectory() as folder:
         photographs = write_photographs(Path(folder), DIFFERENT_IMAGES, setting.images)
         data = (setting, photographs)

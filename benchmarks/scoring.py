@@ -79,7 +79,7 @@ def main() -> None:
     """Read the command line, measure, print."""
     setting = read_setting(
         "Time scoring.",
-        cpu=Setting(input_size=(256, 128), images=4, repeats=5),
+        cpu=Setting(input_size=(256, 128), images=8, repeats=5),
         gpu=Setting(precision="bf16", batch_size=4, images=64),
     )
     with tempfile.TemporaryDirectory() as folder:

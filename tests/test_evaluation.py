@@ -183,7 +183,7 @@ def test_confidence_is_the_probability_of_the_class() -> None:
     size = (32, 64)
     upsampled = torch.nn.functional.interpolate(logits[None], size=size, mode="bilinear")[0]
     odds = upsampled.double().exp()
-    share = odds.gather(0, class_map(logits, size)[None])[0] / odds.sum(0)
+    share = odds.gather(0, class_map(logits, size)[None].long())[0] / odds.sum(0)
     torch.testing.assert_close(confidence_map(logits, size).double(), share, atol=1e-6, rtol=0)
 
 

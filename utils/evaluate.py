@@ -32,10 +32,10 @@ def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
         size: H, W of the label map.
 
     Returns:
-        Train ids, int64, (H, W), of the bilinearly upsampled logits (corners not aligned).
+        Train ids, uint8, (H, W), of the bilinearly upsampled logits (corners not aligned).
     """
     best = _upsampled(logits[:1], size)
-    classes = torch.zeros(best.shape, dtype=torch.int64, device=best.device)
+    classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
     for index in range(1, len(logits)):  # one by one: at 2048x1024 all 19 would take 160 MB
         scores = _upsampled(logits[index : index + 1], size)
         classes.masked_fill_(scores > best, index)

@@ -10,7 +10,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     """Count pixels by class and predicted class, without a copy to the CPU.
 
     Args:
-        prediction: train ids, int64, any shape, 0..C-1.
+        prediction: train ids, int64 or uint8, any shape, 0..C-1.
         label: train ids, int64, the same shape; pixels with an id of C or above are left out.
         num_classes: C.
 

@@ -129,7 +129,7 @@ def _paint(
     picture: Picture, attention: Tensor, logits: Tensor, space: LabelSpace, config: EvaluationConfig
 ) -> Painted:
     size = picture.shape[:2]
-    classes = class_map(logits, size).byte().cpu().numpy()
+    classes = class_map(logits, size).cpu().numpy()
     colours = colour_map(classes, space.colours)
     heat = confidence = None
     if config.save_attention:

@@ -68,7 +68,7 @@ def look(
         height, width = (sample.image if sample.label is None else sample.label).shape[-2:]
         with scoring(network), autocast:
             attention, logits = network(network_input(sample.image[None].to(device)))
-        classes = class_map(logits[0], (height, width)).cpu().numpy().astype(np.uint8)
+        classes = class_map(logits[0], (height, width)).cpu().numpy()
         label = np.full_like(classes, ignored) if sample.label is None else sample.label.numpy()
         image = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
         tiles = tiles_of(
