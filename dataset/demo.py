@@ -79,11 +79,23 @@ def _encode_labels(labels: NDArray[np.uint8], data_set: str, ids: Mapping[str, i
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file that is either whole or not there.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        os.replace(partial, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise DataError(
+            f"cannot write the demo's {path}: {error.strerror}\n"
+            "  free space, or go to a folder that can be written to"
+        ) from None
 
 
 def _read_marker(marker: Path) -> dict[str, Any]:
@@ -145,7 +157,7 @@ def write_demo(
         seed: image i depends on the seed and on i alone.
 
     Raises:
-        DataError: a folder holds files that this function did not write.
+        DataError: a folder holds files that this function did not write, or cannot be written to.
     """
     assert source in ("gta5", "synthia"), source
     _write_data_set(root / source.upper(), count_source, size, seed)

@@ -221,3 +221,9 @@ def test_real_data_is_never_touched(tmp_path):
     with pytest.raises(DataError, match="GTA5 holds files that are not the demo's"):
         write_demo(tmp_path, "gta5", 1, 1, SIZE)
     assert contents(tmp_path) == {str(Path("GTA5/images/00001.png")): b"real"}
+
+
+def test_what_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "GTA5").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot write the demo's .*GTA5"):
+        write_demo(tmp_path, "gta5", count_source=1, count_target=1, size=(64, 32))
