@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from utils.checkpoint import CheckpointError, save_tensors
@@ -56,6 +58,11 @@ def test_the_curves_are_drawn_anew(snapshots: Snapshots) -> None:
     snapshots.curves.write_bytes(b"an earlier picture")
     snapshots.draw_curves()
     assert Image.open(snapshots.curves).format == "PNG"
+
+
+def test_no_drawing_stays_in_memory(snapshots: Snapshots) -> None:
+    snapshots.draw_curves()
+    assert not any(type(thing) is Figure for thing in gc.get_objects())
 
 
 def test_unreadable_lines_are_named(snapshots: Snapshots) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import shutil
@@ -175,6 +176,8 @@ class Snapshots:
         figure = curves_figure(self.read_metrics(), str(self.folder))
         with whole_file(self.curves) as file:
             figure.savefig(file, format="png")
+        del figure
+        gc.collect()  # a figure is full of cycles: Python would leave the next ones beside it
 
     def save_best(self, teacher: dict[str, Tensor], epoch: int, batch: int, miou: float) -> None:
         """Save a teacher that scored better than all before."""
