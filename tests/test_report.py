@@ -221,6 +221,13 @@ def test_the_legend_shows_the_colours_of_the_pictures(parsed: Page) -> None:
     np.testing.assert_array_equal(shown, attention_scale((64, 1)))
 
 
+def test_without_attention_the_legend_has_no_scale() -> None:
+    kept = WorstPanels()
+    kept.add("a.png", 0.5, {title: tile for title, tile in tiles().items() if title != "attention"})
+    parsed = Page(page("net.pth", "", network_scores(CLASSES_19), CLASSES_19, kept))
+    assert parsed.text("li") == [*CLASSES_19.names, "right", "wrong", "ignored"]
+
+
 def test_mean_over_13_classes_is_shown() -> None:
     scores = network_scores(CLASSES_19, ("wall", "fence", "pole"))
     parsed = Page(page("net.pth", "", scores, CLASSES_19, WorstPanels()))

@@ -46,6 +46,7 @@ class WorstPanels:
     def __init__(self, limit: int = 50) -> None:
         self.limit = limit
         self.seen = 0
+        self.titles: set[str] = set()  # of their pictures
         self.kept: list[Panel] = []
 
     def add(self, name: str, miou: float, tiles: Mapping[str, Picture]) -> None:
@@ -57,6 +58,7 @@ class WorstPanels:
             tiles: title -> picture, RGB, uint8, (H, W, 3).
         """
         self.seen += 1
+        self.titles.update(tiles)
         if len(self.kept) < self.limit or _order(miou) < _order(self.kept[-1].miou):
             figures = "".join(_figure(title, name, tile) for title, tile in tiles.items())
             self.kept.append(Panel(name, miou, figures))
@@ -178,8 +180,12 @@ def _panels(panels: WorstPanels, classes: Classes) -> str:
         "the pixels that are labelled."
     )
     swatches = _swatches(dict(zip(classes.names, classes.colours, strict=True)))
-    errors = _swatches(ERROR_COLOURS) if scored else ""
-    scale = _data_uri(attention_scale((64, 1)))
+    legend = _swatches(ERROR_COLOURS) if scored else ""
+    if "attention" in panels.titles:
+        legend += (
+            f'<li>attention 0<img src="{_data_uri(attention_scale((64, 1)))}" '
+            f'alt="from dark grey over purple and orange to pale yellow">1</li>'
+        )
     articles = "".join(
         f"<article>\n<h3>{rank}. {escape(panel.name)}"
         f"{f' <span>{_image_miou(panel.miou)}</span>' if scored else ''}</h3>\n"
@@ -190,8 +196,7 @@ def _panels(panels: WorstPanels, classes: Classes) -> str:
         '<section aria-labelledby="images">\n<h2 id="images">Images</h2>\n'
         f"<p>{which} {panels.seen} images, {order}.{mean if scored else ''}</p>\n"
         f'<ul class="legend">{swatches}</ul>\n'
-        f'<ul class="legend">{errors}<li>attention 0<img src="{scale}" '
-        f'alt="from dark grey over purple and orange to pale yellow">1</li></ul>\n'
+        f'<ul class="legend">{legend}</ul>\n'
         f"{articles}</section>\n"
     )
 
