@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.segmentation_dataset import MEAN_BGR, LabelUse
+from dataset.network_input import MEAN_BGR
+from dataset.segmentation_dataset import LabelUse
 from model.pretrained import initialise
 from model.SEAN import SEANet
 from model.teacher import make_teacher

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from dataset.image_files import DataError
-from dataset.segmentation_dataset import Sample, SegmentationDataset, network_input
+from dataset.network_input import network_input
+from dataset.segmentation_dataset import Sample, SegmentationDataset
 
 
 class Batch(NamedTuple):

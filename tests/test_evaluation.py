@@ -19,7 +19,7 @@ from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13
-from dataset.segmentation_dataset import network_input
+from dataset.network_input import network_input
 from evaluation import Evaluation
 from model.SEAN import SEANet
 from tests.reference import as_tensors, fixture

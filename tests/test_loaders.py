@@ -9,7 +9,8 @@ from PIL import Image
 
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import EpochSampler, collate, make_loader, on_device, sequential_batches
-from dataset.segmentation_dataset import Sample, network_input
+from dataset.network_input import network_input
+from dataset.segmentation_dataset import Sample
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4
 

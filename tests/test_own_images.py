@@ -20,7 +20,7 @@ from torch.nn import functional as F
 import evaluation
 from dataset.image_files import DataError
 from dataset.labels import CLASSES_16, LabelSpace
-from dataset.segmentation_dataset import MEAN_BGR
+from dataset.network_input import MEAN_BGR
 from model.SEAN import Prediction
 from tests.test_bad_input import network_state
 from tests.test_video import frames, write

@@ -14,7 +14,7 @@ from torch import nn
 from torchvision.models import VGG16_Weights
 
 from dataset.demo import draw_scene
-from dataset.segmentation_dataset import network_input
+from dataset.network_input import network_input
 from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
 from model.SEAN import SEANet
 from tests import fixture

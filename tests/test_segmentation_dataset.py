@@ -1,4 +1,4 @@
-"""The data sets: finding files, reading, resizing, mapping labels, and the network's input."""
+"""The data sets: finding files, reading, resizing, mapping labels."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ from dataset.gta5_dataset import GTA5Dataset
 from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
 from dataset.layout import Layout, read_list
-from dataset.segmentation_dataset import network_input, resize_image
+from dataset.network_input import network_input
 from dataset.synthia_dataset import SynthiaDataset
 from tests import fixture
 from tests.reference import golden
@@ -77,39 +77,6 @@ def test_labels_are_the_originals(reference, sample):
 # --- image and label --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(40, 24), (61, 47), (130, 90)])
-def test_images_are_resized_as_by_pillow(size):
-    image = np.random.default_rng(0).integers(0, 256, (53, 77, 3), dtype=np.uint8)
-    expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    resized = resize_image(image, size)
-    assert resized.dtype == np.uint8
-    assert resized.flags.c_contiguous
-    np.testing.assert_array_equal(resized.transpose(1, 2, 0), expected)
-
-
-@pytest.mark.parametrize("size", [(256, 128), (128, 64), (512, 64)])
-def test_whole_scales_differ_from_pillow_by_one_level_in_places(size):
-    """Smooth with noise, as photographs are; parity allows 1 value in 10,000."""
-    rng = np.random.default_rng(0)
-    smooth = Image.fromarray(rng.integers(0, 256, (9, 17, 3), dtype=np.uint8)).resize((512, 256))
-    image = np.clip(np.asarray(smooth) + rng.normal(0, 4, (256, 512, 3)), 0, 255).astype(np.uint8)
-    expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    exact = resize_image(image, size).transpose(1, 2, 0)
-    np.testing.assert_array_equal(exact, expected)
-    fast = resize_image(image, size, exact=False).transpose(1, 2, 0)
-    difference = fast.astype(int) - expected
-    assert np.abs(difference).max() <= 1
-    assert np.count_nonzero(difference) < difference.size / 10_000
-
-
-def test_image_of_the_right_size_is_copied():
-    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
-    resized = resize_image(image, (40, 24))
-    np.testing.assert_array_equal(resized.transpose(1, 2, 0), image)
-    resized.fill(0)
-    assert image.any()
-
-
 def test_labels_are_resized_to_the_nearest(tmp_path):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 35, (30, 50), dtype=np.uint8)
@@ -166,16 +133,6 @@ def test_images_alone_need_no_labels(tmp_path):
     assert sample.label is None
     assert sample.image.shape == (3, 24, 40)
     assert sample.name == "1.png"
-
-
-def test_network_input_is_bgr_minus_the_mean():
-    images = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 7), dtype=np.uint8)
-    ours = network_input(torch.from_numpy(images)).numpy()
-    assert ours.dtype == np.float32
-    for batch, y, x in np.ndindex(2, 5, 7):
-        red, green, blue = images[batch, :, y, x].astype(np.float64)
-        expected = (blue - 104.00698793, green - 116.66876762, red - 122.67891434)
-        np.testing.assert_allclose(ours[batch, :, y, x], expected, rtol=0, atol=2e-5)
 
 
 # --- layouts ----------------------------------------------------------------------------------

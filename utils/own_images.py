@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image
 from dataset.labels import LabelSpace
-from dataset.segmentation_dataset import files_below, network_input, resize_image
+from dataset.layout import files_below
+from dataset.network_input import network_input, resize_image
 from utils.checkpoint import make_folder
 from utils.config import EvaluationConfig
 from utils.device import autocast

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset.segmentation_dataset import SegmentationDataset, network_input
+from dataset.network_input import network_input
+from dataset.segmentation_dataset import SegmentationDataset
 from model.SEAN import SEANet
 from utils.evaluate import class_map, scoring
 from utils.visualization import Picture, panels_with_legend, tiles_of

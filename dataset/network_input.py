@@ -1,0 +1,60 @@
+"""What the network is given: images at its input size, as BGR minus the mean."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+
+
+def resize_image(
+    image: NDArray[np.uint8], size: tuple[int, int], exact: bool = True
+) -> NDArray[np.uint8]:
+    """Resize bicubically with antialiasing.
+
+    PyTorch's way is five times as fast as Pillow's. Where the scales are whole numbers, as from
+    Cityscapes' 2048x1024 to 1024x512, it puts 2 values in 100,000 one level off; elsewhere its
+    16-bit weights put 4 in 1,000 off, where parity with the original allows 1 in 10,000.
+
+    Args:
+        image: uint8, (H0, W0, 3).
+        size: W, H.
+        exact: by Pillow, as the original does, whatever the scales.
+
+    Returns:
+        uint8, (3, H, W).
+    """
+    height, width = image.shape[:2]
+    whole = not (width % size[0] or height % size[1])
+    if (width, height) != size and (exact or not whole):
+        image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+    if image.shape[:2] == size[::-1]:
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    pixels = torch.tensor(image).permute(2, 0, 1)[None]  # (1, 3, H0, W0)
+    resized = F.interpolate(pixels, size=size[::-1], mode="bicubic", antialias=True)
+    return resized[0].contiguous().numpy()
+
+
+def network_input(images: Tensor) -> Tensor:
+    """Turn images into what the network takes: BGR minus the mean, no scaling (DESIGN section 2).
+
+    Args:
+        images: uint8, (B, 3, H, W), RGB.
+
+    Returns:
+        float32, (B, 3, H, W), about -124..151, on the same device.
+    """
+    return images.flip(1).float().sub_(_mean_on(images.device))
+
+
+@functools.cache
+def _mean_on(device: torch.device) -> Tensor:
+    """MEAN_BGR, copied to the device once: a copy an iteration would wait for the GPU each time."""
+    return torch.tensor(MEAN_BGR, device=device).view(1, 3, 1, 1)
