@@ -100,7 +100,7 @@ def train(options: Namespace, precision: str, seed: int, rounded: bool = False) 
             stack.enter_context(Float32Convolutions())
         trainer.run(StopRequest(None))
         trainer.reporter.bar.close()
-        return Run(trainer.history[:, 0], 100 * trainer.miou)
+        return Run(trainer.results.history[:, 0], 100 * trainer.miou)
 
 
 def main() -> None:

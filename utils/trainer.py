@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from dataset.demo import write_demo
 from dataset.loaders import DataError
@@ -23,14 +22,11 @@ from utils.options import changed_options, parse_options, plain_options
 from utils.panels import panels
 from utils.processes import Processes
 from utils.reporting import Reporter, environment, fail
+from utils.results import DivergenceError, Results
 from utils.snapshots import Snapshots
 from utils.stopping import StopRequest
 from utils.train_step import train_step
 from utils.training_data import Domains, TrainingData
-
-
-class DivergenceError(Exception):
-    """A loss or gradient is not finite: the message names the iteration and the images."""
 
 
 class Trainer:
@@ -68,9 +64,8 @@ class Trainer:
         self.epoch, self.batch, self.iteration = 0, 0, 0
         self.best_miou, self.miou = -1.0, -1.0
         self.score_due = False
-        self.history = torch.zeros(0, 4)
+        self.results = Results(self.processes, self.snapshots.last)
         self.reported: set[str] = set()
-        self.unread: list[tuple[Tensor, tuple[str, ...]]] = []
         if saved:
             self._restore(saved)
         total = config.num_epoch * self.data.iterations
@@ -148,7 +143,7 @@ class Trainer:
             self.config, self.processes,
         )  # fmt: skip
         names = tuple(name for batch in batches for name in batch.names)
-        self.unread.append((torch.stack(result), names))
+        self.results.add(result, names)
         self.batch += 1
         self.iteration += 1
         self.reporter.bar.update()
@@ -160,30 +155,18 @@ class Trainer:
         return self.processes.any(stop.wanted)
 
     def _read_results(self) -> None:
-        """Read what the iterations since the last call gave: here alone the device is waited for.
+        """Read and report what the iterations since the last call gave.
 
         Raises:
             DivergenceError: a number is not finite.
         """
-        if not self.unread:
+        means = self.results.read()
+        if means is None:
             return
-        results, names = zip(*self.unread, strict=True)
-        rows = self.processes.sum(torch.stack(results)) / self.processes.world_size
-        rows = rows.float().cpu()  # (n, 6)
-        bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
-        if bad:
-            raise DivergenceError(
-                f"loss or gradient is not finite at iteration {len(self.history) + bad[0] + 1}, "
-                f"images {', '.join(names[bad[0]])}\n  {self.snapshots.last} and earlier files "
-                "are of before; look at these images and labels, or lower --learning_rate"
-            )
-        self.unread.clear()
-        self.history = torch.cat([self.history, rows[:, :4]])
         rate = self.networks.optimizer.param_groups[0]["lr"]
         self.reporter.progress(
-            self.iteration, self.epoch, self.batch, self.data.iterations, rate,
-            rows.mean(0).tolist(),
-        )  # fmt: skip
+            self.iteration, self.epoch, self.batch, self.data.iterations, rate, means
+        )
 
     def _score_and_draw(self) -> None:
         """Save first: a scoring that fails costs no iteration, and is made up for by --resume."""
@@ -251,7 +234,7 @@ class Trainer:
         self.reporter.restart_clock()
 
     def _write(self, randoms: list[dict[str, Any]], problems: list[list[str]]) -> None:
-        self.snapshots.save_history(self.history)
+        self.snapshots.save_history(self.results.history)
         self.snapshots.save_last(
             {
                 **self.networks.state(),
@@ -261,7 +244,7 @@ class Trainer:
                 "miou": self.miou,
                 "best_miou": self.best_miou,
                 "score_due": self.score_due,
-                "history": self.history,
+                "history": self.results.history,
                 "problems": problems,
                 "random": randoms,
                 "options": plain_options(self.config) | {"processes": self.processes.world_size},
@@ -289,7 +272,7 @@ class Trainer:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         self.epoch, self.batch = saved["epoch"], saved["batch"]
-        self.iteration, self.history = saved["iteration"], saved["history"]
+        self.iteration, self.results.history = saved["iteration"], saved["history"]
         self.miou, self.best_miou = saved["miou"], saved["best_miou"]
         self.score_due = saved["score_due"]
         self.reported = {problem for found in saved["problems"] for problem in found}
