@@ -234,7 +234,8 @@ def test_mean_over_13_classes_is_shown() -> None:
     assert parsed.text("dd")[1] == f"{100 * (scores.miou_13 or 0):.1f}"
 
 
-def test_in_a_browser(html: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [1200, 420])
+def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser: {', '.join(BROWSERS)}")
@@ -242,7 +243,7 @@ def test_in_a_browser(html: str, tmp_path: Path) -> None:
     file.write_text(html, encoding="utf-8")
     common = [
         *(browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,2400"),
+        *(f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400"),
     ]
     dumped = subprocess.run(
         [*common, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120
@@ -256,7 +257,8 @@ def test_in_a_browser(html: str, tmp_path: Path) -> None:
     )
     assert shot.returncode == 0, shot.stderr
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
-    assert pixels.shape == (2400, 1200, 3)
-    for colour in ((36, 113, 163), CLASSES_19.colours[0], (251, 250, 248)):  # bar, swatch, page
+    assert pixels.shape == (2400, width, 3)
+    bar, track, page_colour = (36, 113, 163), (225, 234, 238), (251, 250, 248)
+    for colour in (bar, track, CLASSES_19.colours[0], page_colour):
         assert (np.abs(pixels - colour).max(-1) <= 2).sum() > 50
     assert (pixels[:, -8:] == pixels[0, -1]).all(), "wider than the window"
