@@ -3,13 +3,13 @@
     python SEAN_GTA5.py --data_dir_source data/GTA5 --data_dir_target data/Cityscapes
     python SEAN_GTA5.py --demo      # no data needed
 
-One iteration is in utils/train_step.py: train_step; the network in model/SEAN.py: SEANet.
+One iteration is in utils/training/train_step.py: train_step; the network in model/SEAN.py: SEANet.
 """
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
-from utils.config import TrainingConfig
-from utils.trainer import Experiment, main
+from utils.options import TrainingConfig
+from utils.training.loop import Experiment, main
 
 EXPERIMENT = Experiment(
     prefix="GTA",

@@ -3,13 +3,13 @@
     python SEAN_Synthia.py --data_dir_source data/RAND_CITYSCAPES --data_dir_target data/Cityscapes
     python SEAN_Synthia.py --demo      # no data needed
 
-One iteration is in utils/train_step.py: train_step; the network in model/SEAN.py: SEANet.
+One iteration is in utils/training/train_step.py: train_step; the network in model/SEAN.py: SEANet.
 """
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.synthia_dataset import SynthiaDataset
-from utils.config import TrainingConfig
-from utils.trainer import Experiment, main
+from utils.options import TrainingConfig
+from utils.training.loop import Experiment, main
 
 EXPERIMENT = Experiment(
     prefix="Synthia",

@@ -4,8 +4,8 @@
     python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
     python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 
-How a network is run is in utils/evaluate.py, the scores in utils/scores.py, the files of an image
-in utils/predictions.py, the page in utils/report.py.
+utils/evaluation holds the parts: predict.py runs a network, scores.py scores it, predictions.py
+writes the files of an image, report.py the page.
 """
 
 from __future__ import annotations
@@ -22,25 +22,26 @@ from tqdm import tqdm
 from dataset.cache import Cache
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.classes_file import read_classes
-from dataset.image_files import DataError, image_shape
+from dataset.custom_dataset import read_classes
+from dataset.image_files import image_shape
 from dataset.labels import CLASSES_16, LEFT_OUT_OF_13
 from dataset.layout import PLAIN_FOLDER
 from dataset.loaders import Problems, default_workers, make_loader, on_device, sequential_batches
 from dataset.segmentation_dataset import LabelUse, Sample, SegmentationDataset
-from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
+from model.pretrained import class_count, initialize, load_weights, read_state_dict
 from model.SEAN import SEANet
-from utils.checkpoint import CheckpointError, whole_file
-from utils.config import DEMO_EVALUATION, DEMO_RUNS, EvaluationConfig
-from utils.device import DeviceError, autocast, choose_device, place
-from utils.evaluate import class_map, confidence_map, evaluate, scoring
-from utils.metrics import confusion_matrix, mean_iou
-from utils.options import parse_options
-from utils.own_images import predict_own_images
-from utils.predictions import Predicted, PredictionFiles
-from utils.report import WorstPanels, page
-from utils.reporting import fail
-from utils.scores import Scores, csv_table, json_table, score, text_table
+from utils.command_line import parse_options
+from utils.device import autocast, choose_device, place
+from utils.errors import UserError
+from utils.evaluation.metrics import confusion_matrix, mean_iou
+from utils.evaluation.own_images import predict_own_images
+from utils.evaluation.predict import class_map, confidence_map, evaluate, scoring
+from utils.evaluation.predictions import Predicted, PredictionFiles
+from utils.evaluation.report import WorstPanels, page
+from utils.evaluation.scores import Scores, csv_table, json_table, score, text_table
+from utils.files import whole_file
+from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationConfig
+from utils.training.log import fail
 
 DATASETS: dict[int, type[SegmentationDataset]] = {19: CityscapesDataset, 16: Cityscapes16Dataset}
 
@@ -52,7 +53,7 @@ class Evaluation:
         config: the options.
 
     Raises:
-        DataError, WeightsError, CheckpointError, DeviceError: with the path and the remedy.
+        UserError: with the path and the remedy.
     """
 
     def __init__(self, config: EvaluationConfig) -> None:
@@ -69,7 +70,7 @@ class Evaluation:
     def _find_data(self, classes: int) -> SegmentationDataset:
         config = self.config
         if config.ignore_label < classes:
-            raise DataError(
+            raise UserError(
                 f"--ignore-label {config.ignore_label} is the train id of a class\n"
                 f"  give one from {classes} to 255"
             )
@@ -83,7 +84,7 @@ class Evaluation:
 
         data = read("none")
         if data.layout is PLAIN_FOLDER:
-            raise DataError(
+            raise UserError(
                 f"{data.root} is not laid out as a data set\n"
                 "  for images without labels give --images instead of --data_dir"
             )
@@ -189,7 +190,7 @@ def data_sets(config: EvaluationConfig) -> Mapping[int, type[SegmentationDataset
     """Class count -> the data set with these classes: Cityscapes, or what --classes says.
 
     Raises:
-        DataError: the file of --classes cannot be read, or has a mistake.
+        UserError: the file of --classes cannot be read, or has a mistake.
     """
     if config.classes is None:
         return DATASETS
@@ -208,23 +209,23 @@ def load_network(
         device: where the network goes.
 
     Raises:
-        DataError: its attention is asked for, and it shall have none.
-        WeightsError: it cannot be used, or its classes are unknown.
+        UserError: its attention is asked for, and it shall have none.
+        UserError: it cannot be used, or its classes are unknown.
     """
     if config.save_attention and config.no_attention:
-        raise DataError(
+        raise UserError(
             "--save_attention shows what --no_attention leaves out\n  leave out one of them"
         )
     path = config.restore_from
     state = read_state_dict(path)
     classes = class_count(state, path)
     if config.num_classes not in (None, classes):
-        raise WeightsError(
+        raise UserError(
             f"{path} is a checkpoint for {classes} classes, not {config.num_classes}\n"
             "  leave --num-classes out: it is read from the checkpoint"
         )
     if classes not in kinds:
-        raise WeightsError(
+        raise UserError(
             f"{path} is a checkpoint for {classes} classes; {config.classes or 'Cityscapes'} is "
             f"labelled for {' or '.join(map(str, kinds))}\n"
             "  give a checkpoint that was trained on these, or the --classes of its training"
@@ -257,7 +258,7 @@ def compare_demo_runs(evaluation: Evaluation, sean: Scores) -> None:
         rows.append(("source only", miou()))
     torch.manual_seed(0)
     network = SEANet(classes)
-    initialise(network, "none")
+    initialize(network, "none")
     place(network, evaluation.device)
     rows.append(("untrained", miou()))
     print("\ndemo, target mIoU in %")
@@ -281,7 +282,7 @@ def main() -> None:
         scores = evaluation.run()
         if config.demo and scores:
             compare_demo_runs(evaluation, scores)
-    except (DataError, WeightsError, CheckpointError, DeviceError) as error:
+    except UserError as error:
         fail(error)
     except KeyboardInterrupt:
         sys.exit(130)  # what is being written is not left half

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataset.demo import draw_scene
 from dataset.labels import CLASSES_19
-from utils.visualization import colour_map
+from utils.evaluation.pictures import color_map
 
 SIZE = (448, 224)
 SEEDS = {"render": (3, 5), "camera": (11, 4)}
@@ -25,7 +25,7 @@ def main() -> None:
         tiles = []
         for seed in seeds:
             image, labels = draw_scene(np.random.default_rng(seed), SIZE, domain)
-            tiles += [image, colour_map(labels, CLASSES_19.colours)]
+            tiles += [image, color_map(labels, CLASSES_19.colors)]
         rows.append(np.concatenate(tiles, axis=1))
     picture = Image.fromarray(np.concatenate(rows))
     picture.convert("P", palette=Image.Palette.ADAPTIVE, dither=Image.Dither.NONE).save(

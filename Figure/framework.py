@@ -15,12 +15,12 @@ from matplotlib.path import Path as Outline
 
 WIDTH, HEIGHT = 2000, 1390
 ROWS = (1170, 950, 710, 510)  # of the upper panel: source, student, teacher, attention
-# Hues after Okabe and Ito, which stay apart under the common colour deficiencies.
-INK, GREY, PALE = "#20262E", "#5B6470", "#F5F6F8"
+# Hues after Okabe and Ito, which stay apart under the common color deficiencies.
+INK, GRAY, PALE = "#20262E", "#5B6470", "#F5F6F8"
 SOURCE, TARGET, TEACHER, ATTENTION = "#0072B2", "#C85200", "#00805C", "#A3467F"
 
 # How a thing looks in the source image, in the target image and in a label map (Cityscapes'
-# colours; windows and lane marks count as what they are on).
+# colors; windows and lane marks count as what they are on).
 PAINT = {
     "sky": ("#6EC1F5", "#B9BEC2", "#4682B4"),
     "wall": ("#E2A46C", "#7C776F", "#464646"),
@@ -79,25 +79,25 @@ def street(roofs: list[float], trees: list[float], cars: list[Point]) -> Scene:
 
 
 def label_grid(scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """Return label colours on a coarse grid with doubtful borders: (18, 36, 3), 0 to 1."""
+    """Return label colors on a coarse grid with doubtful borders: (18, 36, 3), 0 to 1."""
     x, y = np.meshgrid((np.arange(36) + 0.5) / 18, 1 - (np.arange(18) + 0.5) / 18)
     cells = np.column_stack([x.ravel(), y.ravel()])
-    colours = np.zeros((18, 36, 3))
+    colors = np.zeros((18, 36, 3))
     for thing, outline in scene:
         inside = Outline(outline).contains_points(cells).reshape(18, 36)
-        colours[inside] = to_rgb(PAINT[thing][LABEL])
-    return np.where(rng.random((18, 36, 1)) < 0.15, np.roll(colours, 1, axis=1), colours)
+        colors[inside] = to_rgb(PAINT[thing][LABEL])
+    return np.where(rng.random((18, 36, 1)) < 0.15, np.roll(colors, 1, axis=1), colors)
 
 
 def blur(grid: np.ndarray) -> np.ndarray:
-    """Return the means over 5 x 5 windows of (h, w, 3) colours."""
+    """Return the means over 5 x 5 windows of (h, w, 3) colors."""
     padded = np.pad(grid, ((2, 2), (2, 2), (0, 0)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (0, 1)).mean((3, 4))
 
 
-def attention_grid(colours: np.ndarray) -> np.ndarray:
+def attention_grid(colors: np.ndarray) -> np.ndarray:
     """Return an attention map that is high where labels change: (h, w), 0 to 1."""
-    attention = blur(np.abs(colours - blur(colours))).sum(2)
+    attention = blur(np.abs(colors - blur(colors))).sum(2)
     return (attention - attention.min()) / np.ptp(attention)
 
 
@@ -129,7 +129,7 @@ class Canvas:
         self.text(sum(x) / 2, sum(y) / 2 + above, title, weight="bold")
         self.text(sum(x) / 2, sum(y) / 2 - below, note)
 
-    def arrow(self, points: list[Point], colour: str, width: float = 3.2, dash: str = "-") -> None:
+    def arrow(self, points: list[Point], color: str, width: float = 3.2, dash: str = "-") -> None:
         """Draw an arrow along a polyline of level and upright lines, with rounded corners."""
         ends = np.array(points, dtype=float)
         vertices, codes = [ends[0]], [Outline.MOVETO]
@@ -140,9 +140,9 @@ class Canvas:
         ahead = np.sign(ends[-1] - ends[-2])
         neck = ends[-1] - 15 * ahead
         line = Outline([*vertices, neck], [*codes, Outline.LINETO])
-        self.axes.add_patch(PathPatch(line, fc="none", ec=colour, lw=width, ls=dash, zorder=3))
+        self.axes.add_patch(PathPatch(line, fc="none", ec=color, lw=width, ls=dash, zorder=3))
         head = [ends[-1], neck + 9 * ahead[::-1], neck - 9 * ahead[::-1]]
-        self.axes.add_patch(Polygon(head, fc=colour, ec="none", zorder=3))
+        self.axes.add_patch(Polygon(head, fc=color, ec="none", zorder=3))
 
     def node(self, x: float, y: float, sign: str) -> None:
         """Draw a circle with an operator's sign."""
@@ -173,7 +173,7 @@ def draw_network(canvas: Canvas, y: float, edge: str, name: str, note: str) -> N
     canvas.text(740, y + 108, name, 27, weight="bold", color=edge)
     for x, tall in zip(range(638, 840, 32), (100, 80, 60, 44, 44, 44, 60), strict=True):
         canvas.axes.add_patch(Rectangle((x, y - tall / 2), 14, tall, color=edge, zorder=3))
-    canvas.text(740, y - 108, note, color=GREY)
+    canvas.text(740, y - 108, note, color=GRAY)
 
 
 def draw_iteration(canvas: Canvas, source: Scene, target: Scene) -> None:
@@ -195,7 +195,7 @@ def draw_iteration(canvas: Canvas, source: Scene, target: Scene) -> None:
         canvas.arrow([(262, 830), (325, 830), (325, row), (443, row)], TARGET)
         canvas.arrow([(489, row), (598, row)], TARGET)
         canvas.node(466, row, "+")
-        canvas.arrow([(466, row + 80 * side), (466, row + 24 * side)], GREY)
+        canvas.arrow([(466, row + 80 * side), (466, row + 24 * side)], GRAY)
         canvas.text(466, row + (82 + 18 * len(words.split())) * side, words)
     outputs = (
         (y1, blur(source_map.repeat(5, 0).repeat(5, 1)), SOURCE, "Upsampled logits"),
@@ -203,10 +203,10 @@ def draw_iteration(canvas: Canvas, source: Scene, target: Scene) -> None:
         (y3, teacher_map, TARGET, "Teacher softmax"),
         (y4, attention, ATTENTION, "Attention $M_t$"),
     )
-    for row, grid, colour, words in outputs:
-        canvas.arrow([(882, row), (988, row)], colour)
-        canvas.picture(1100, row, grid, colour, words)
-        canvas.arrow([(1212, row), (1348 if row == y4 else 1298, row)], colour)
+    for row, grid, color, words in outputs:
+        canvas.arrow([(882, row), (988, row)], color)
+        canvas.picture(1100, row, grid, color, words)
+        canvas.arrow([(1212, row), (1348 if row == y4 else 1298, row)], color)
     canvas.picture(1460, y4, attention > 0.3, ATTENTION, "Keep $M_t$ > threshold")
     canvas.arrow([(1460, y4 + 57), (1460, y3 - 57)], ATTENTION)
 
@@ -234,8 +234,8 @@ def draw_losses(canvas: Canvas, source: Scene) -> None:
     canvas.text(1341, top + 26, "gradients, to the student only")
 
     streams = {"source domain": SOURCE, "target domain": TARGET, "attention map": ATTENTION}
-    for row, (words, colour) in zip((560, 510, 460), streams.items(), strict=True):
-        canvas.arrow([(1670, row), (1740, row)], colour)
+    for row, (words, color) in zip((560, 510, 460), streams.items(), strict=True):
+        canvas.arrow([(1670, row), (1740, row)], color)
         canvas.text(1758, row, words, ha="left")
 
 
@@ -256,7 +256,7 @@ def draw_inside(canvas: Canvas, image: Scene) -> None:
     canvas.text(940, 326, "Attention head", 21, color=ATTENTION, weight="bold")
     spans = {"pool": (620, 698), "upsample": (732, 890), r"1$\times$1 conv": (924, 1078)}
     for words, (left, right) in {**spans, "sigmoid": (1112, 1258)}.items():
-        canvas.box((left, right), (high - 30, high + 30), PALE, GREY, "", words)
+        canvas.box((left, right), (high - 30, high + 30), PALE, GRAY, "", words)
         canvas.arrow([(right, high), (1308 if right == 1258 else right + 32, high)], INK)
     canvas.picture(1420, 285, attention_grid(grid), ATTENTION)
     canvas.text(1548, 285, "attention $M$", ha="left")

@@ -13,11 +13,11 @@ from PIL import Image
 from dataset.cityscapes_dataset import CityscapesDataset
 from model.pretrained import load_weights, read_state_dict
 from model.SEAN import SEANet
-from utils.config import DEMO_FOLDER
+from utils.command_line import Parser
 from utils.device import autocast, choose_device
-from utils.options import Parser
-from utils.panels import TILE_WIDTH, look
-from utils.visualization import panels_with_legend
+from utils.evaluation.panels import TILE_WIDTH, look
+from utils.evaluation.pictures import panels_with_legend
+from utils.options import DEMO_FOLDER
 
 INPUT_SIZE = (192, 96)
 
@@ -34,7 +34,7 @@ def main() -> None:
     seen = list(look(network.to(device), data, autocast(device, "fp32"), 4))
     rows, maps = [image.tiles for image in seen], [ids for image in seen for ids in image.maps]
     space = data.label_space
-    picture = panels_with_legend(rows, maps, space.names, space.colours, TILE_WIDTH)
+    picture = panels_with_legend(rows, maps, space.names, space.colors, TILE_WIDTH)
     Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
 
 

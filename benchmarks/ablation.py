@@ -17,8 +17,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.options import Parser, integer
-from utils.reporting import fail
+from utils.command_line import Parser, integer
+from utils.training.log import fail
 
 ROOT = Path(__file__).parents[1]
 VARIANTS: dict[str, tuple[str, ...]] = {

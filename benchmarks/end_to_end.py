@@ -43,7 +43,7 @@ from benchmarks.timing import (
     seconds,
 )
 from utils.device import choose_device
-from utils.train_step import train_step
+from utils.training.train_step import train_step
 
 RUN_IMAGES = 6 * 24966
 RUN_SCORED = 300 * 500

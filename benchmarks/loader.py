@@ -31,8 +31,8 @@ from benchmarks.timing import (
 from dataset.loaders import default_workers, on_device
 from SEAN_GTA5 import EXPERIMENT
 from utils.device import choose_device
-from utils.processes import Processes
-from utils.training_data import TrainingData
+from utils.training.batches import TrainingData
+from utils.training.distributed import Processes
 
 
 def plain(setting: Setting, photographs: Photographs) -> Block:

@@ -17,9 +17,9 @@ import psutil
 
 from dataset.demo import write_demo
 from SEAN_GTA5 import EXPERIMENT
-from utils.options import Parser, integer
-from utils.stopping import StopRequest
-from utils.trainer import Trainer
+from utils.command_line import Parser, integer
+from utils.training.loop import Trainer
+from utils.training.stopping import StopRequest
 
 SETTLED = 200
 """Iterations after which growth counts."""

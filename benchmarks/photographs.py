@@ -3,7 +3,7 @@
 Segments with edges, texture whose amplitude spectrum falls as a power of the frequency, and a
 camera's noise, which is most of what a PNG has to store: together the spectrum falls as f**-1.3,
 as that of street photographs does (-1.1 to -1.3 on CamVid), and a 2048x1024 PNG has 2 to 2.5 MB,
-as in Cityscapes. GTA-5's label maps are palette PNGs, Cityscapes' are grey.
+as in Cityscapes. GTA-5's label maps are palette PNGs, Cityscapes' are gray.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SOURCE_SIZE, TARGET_SIZE = (1914, 1052), (2048, 1024)
 
 TEXTURE_SLOPE = 1.6
 NOISE_STD = 0.6
-"""Of the camera, in grey levels: 9 to 10 bits a pixel in a PNG."""
+"""Of the camera, in gray levels: 9 to 10 bits a pixel in a PNG."""
 
 
 class Photographs(NamedTuple):

@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.network_input import MEAN_BGR
 from dataset.segmentation_dataset import LabelUse
-from model.pretrained import initialise
+from dataset.transforms import MEAN_BGR
+from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from utils.config import TrainingConfig
+from utils.options import TrainingConfig
 
 
 class PlainDataset(Dataset[tuple[Tensor, ...]]):
@@ -119,7 +119,7 @@ class PlainTraining:
         self.config = config
         torch.manual_seed(config.seed)
         self.student = SEANet(config.num_classes)
-        initialise(self.student, config.restore_from)
+        initialize(self.student, config.restore_from)
         self.student.to(device)
         self.teacher = make_teacher(self.student)
         torch.manual_seed(config.seed)

@@ -26,14 +26,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT
-from utils.checkpoint import CheckpointError
-from utils.device import DeviceError
-from utils.options import Parser, integer, size
-from utils.reporting import fail
-from utils.stopping import StopRequest
-from utils.trainer import Trainer
+from utils.command_line import Parser, integer, size
+from utils.errors import UserError
+from utils.training.log import fail
+from utils.training.loop import Trainer
+from utils.training.stopping import StopRequest
 
 _ATEN = torch.ops.aten
 CONVOLUTIONS = {
@@ -76,7 +74,7 @@ def _to(dtype: torch.dtype) -> Callable[[Any], Any]:
 
 
 def train(options: Namespace, precision: str, seed: int, rounded: bool = False) -> Run:
-    """Train SEAN for a short schedule from He initialisation, on request rounded to bfloat16."""
+    """Train SEAN for a short schedule from He initialization, on request rounded to bfloat16."""
     config = dataclasses.replace(
         EXPERIMENT.defaults,
         data_dir_source=options.data_dir_source,
@@ -125,7 +123,7 @@ def main() -> None:
                 train(options, "fp32", seed, rounded=True),
                 train(options, "bf16", seed),
             ]
-        except (DataError, CheckpointError, DeviceError) as error:
+        except UserError as error:
             fail(error)
         losses = " | ".join(f"{run.late_loss:.4f}" for run in runs)
         mious = " | ".join(f"{run.miou:.2f}" for run in runs)

@@ -31,12 +31,12 @@ from benchmarks.timing import (
     seconds,
 )
 from utils.device import autocast, choose_device
-from utils.evaluate import evaluate
-from utils.trainer import Trainer
+from utils.evaluation.predict import evaluate
+from utils.training.loop import Trainer
 
 
 def plain(setting: Setting, photographs: Photographs) -> Block:
-    """The original's scoring, of a network just initialised."""
+    """The original's scoring, of a network just initialized."""
     device = choose_device(setting.device)
     training = PlainTraining(training_config(setting, photographs), device)
     loader = plain_scored(setting, photographs, device)

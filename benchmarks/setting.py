@@ -11,11 +11,12 @@ from typing import Any
 
 from benchmarks.photographs import Photographs
 from SEAN_GTA5 import EXPERIMENT
-from utils.config import TrainingConfig
-from utils.device import DeviceError, choose_device
-from utils.options import Size, integer, option, parse_options, size
-from utils.reporting import environment, fail
-from utils.trainer import Trainer
+from utils.command_line import Size, integer, option, parse_options, size
+from utils.device import choose_device
+from utils.errors import UserError
+from utils.options import TrainingConfig
+from utils.training.log import environment, fail
+from utils.training.loop import Trainer
 
 DIFFERENT_IMAGES = 4
 """Of each domain; more images a block repeat them."""
@@ -47,7 +48,7 @@ def read_setting(description: str, cpu: Setting, gpu: Setting) -> Setting:
     setting = parse_options(cpu, {}, description)
     try:
         device = choose_device(setting.device)
-    except DeviceError as error:
+    except UserError as error:
         fail(error)
     if device.type == "cuda":
         setting = parse_options(gpu, {}, description)

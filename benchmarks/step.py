@@ -27,7 +27,7 @@ from benchmarks.timing import (
     seconds,
 )
 from utils.device import choose_device
-from utils.train_step import train_step
+from utils.training.train_step import train_step
 
 
 def plain(setting: Setting, photographs: Photographs) -> Block:

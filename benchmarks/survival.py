@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 from dataset.demo import write_demo
-from utils.options import Parser, integer
-from utils.reporting import fail
+from utils.command_line import Parser, integer
+from utils.training.log import fail
 
 SCRIPT = Path(__file__).parents[1] / "SEAN_GTA5.py"
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")

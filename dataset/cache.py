@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dataset.image_files import DataError
+from utils.errors import UserError
 
 VERSION = 1
 """To raise when the same file and settings give other values: other decoding, other resizing."""
@@ -47,12 +47,12 @@ class Cache:
         """Where the array made from a file with these settings is kept.
 
         Raises:
-            DataError: there is no such file.
+            UserError: there is no such file.
         """
         try:
             status = file.stat()
         except OSError as error:
-            raise DataError(f"cannot read {file}: {error.strerror}") from None
+            raise UserError(f"cannot read {file}: {error.strerror}") from None
         times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # cp -p gives an older file's mtime
         source = f"{VERSION} {settings} {status.st_size} {times} ".encode()
         digest = hashlib.sha256(source + os.fsencode(file.resolve())).hexdigest()
@@ -77,7 +77,7 @@ class Cache:
             Memory-mapped and read-only, or just made.
 
         Raises:
-            DataError: the file cannot be read. (An entry that cannot be written costs time alone,
+            UserError: the file cannot be read. (An entry that cannot be written costs time alone,
                 and is warned of.)
         """
         entry = self.entry(file, settings)
@@ -113,7 +113,7 @@ class Cache:
             A line that says how much is needed.
 
         Raises:
-            DataError: the disk has less, or the folder cannot be written to.
+            UserError: the disk has less, or the folder cannot be written to.
         """
         missing = [size for entry, size in entries.items() if not entry.exists()]
         if not missing:
@@ -134,11 +134,11 @@ class Cache:
             f"to write, {free / 1e9:.2f} GB free"
         )
         if needed > free:
-            raise DataError(f"{summary}\n  free space, choose another --cache_dir, or leave it out")
+            raise UserError(f"{summary}\n  free space, choose another --cache_dir, or leave it out")
         return summary
 
-    def _unwritable(self, error: OSError) -> DataError:
-        return DataError(
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
             f"cannot write into the cache {self.folder}: {error.strerror or error}\n"
             "  free space, choose another --cache_dir, or leave it out"
         )

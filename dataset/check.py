@@ -30,15 +30,16 @@ from tqdm import tqdm
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.classes_file import read_classes
+from dataset.custom_dataset import read_classes
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.image_files import DataError, image_mode, read_image, read_label_ids
+from dataset.image_files import image_mode, read_image, read_label_ids
 from dataset.layout import PLAIN_FOLDER, files_below
 from dataset.loaders import available_cores
 from dataset.segmentation_dataset import SegmentationDataset
 from dataset.synthia_dataset import SynthiaDataset
-from utils.options import Parser, integer
-from utils.reporting import fail
+from utils.command_line import Parser, integer
+from utils.errors import UserError
+from utils.training.log import fail
 
 DATASETS: dict[str, type[SegmentationDataset]] = {
     "gta5": GTA5Dataset,
@@ -85,7 +86,7 @@ def check_pair(name: str, dataset: SegmentationDataset, labelled: bool = True) -
         path = dataset.image_folder / name
         height, width = read_image(path, upright=dataset.layout is PLAIN_FOLDER).shape[:2]
         size, mode = (width, height), image_mode(path)
-    except DataError as error:
+    except UserError as error:
         problems.append(str(error))
     path = dataset.label_folder / dataset.layout.label_name(name)
     if labelled and not os.path.exists(path):
@@ -101,7 +102,7 @@ def check_pair(name: str, dataset: SegmentationDataset, labelled: bool = True) -
             same_size = size is None or label.shape[::-1] == size
             if not set(ids) & set(dataset.label_space.table(dataset.label_ids)):
                 problems.append(f"{path} has no pixel of a known class")
-        except DataError as error:
+        except UserError as error:
             problems.append(str(error))
     return Finding(size, mode, label_mode, same_size, ids, problems)
 
@@ -176,7 +177,7 @@ def open_folder(options: Namespace) -> SegmentationDataset:
     """The data set to check, whether its label maps are there or not.
 
     Raises:
-        DataError: no such folder, no images, or a mistake in a list or classes file.
+        UserError: no such folder, no images, or a mistake in a list or classes file.
     """
     kind = DATASETS[options.kind]
     is_target = issubclass(kind, CityscapesDataset)
@@ -186,7 +187,7 @@ def open_folder(options: Namespace) -> SegmentationDataset:
     dataset = kind(options.folder, (8, 8), options.list, options.split, labels="none")
     if dataset.layout is PLAIN_FOLDER and not is_target:
         folders = " or ".join(f"{layout.images}/ and {layout.labels}/" for layout in kind.layouts)
-        raise DataError(f"{dataset.root} is not laid out as a source\n  expected in it: {folders}")
+        raise UserError(f"{dataset.root} is not laid out as a source\n  expected in it: {folders}")
     return dataset
 
 
@@ -204,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default="val", help="of Cityscapes"
     )
-    parser.add_argument("--classes", help="YAML file of own classes (dataset/classes_file.py)")
+    parser.add_argument("--classes", help="YAML file of own classes (dataset/custom_dataset.py)")
     parser.add_argument("--list", help="text file with one image a line")
     parser.add_argument("--show", type=integer(0), default=10, help="problems to print")
     options = parser.parse_args(arguments)
@@ -214,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A list names some of the images, and says nothing of the others' label maps.
         alone = without_image(dataset) if labelled and not options.list else []
         findings = check_all(dataset, labelled)
-    except DataError as error:
+    except UserError as error:
         fail(error)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import yaml
 
-from dataset.image_files import DataError
+from utils.errors import UserError
 
 DEEPEST = 20  # levels, far more than a file of options needs
 
@@ -42,7 +42,7 @@ class CheckedYaml:
         root: what the file holds.
 
     Raises:
-        DataError: it cannot be read or is not YAML.
+        UserError: it cannot be read or is not YAML.
     """
 
     def __init__(self, path: Path, option: str) -> None:
@@ -51,7 +51,7 @@ class CheckedYaml:
             self.text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise DataError(f"cannot read {path}: {reason}\n  correct {option}") from None
+            raise UserError(f"cannot read {path}: {reason}\n  correct {option}") from None
         nothing = yaml.ScalarNode("tag:yaml.org,2002:null", "", _START, _START)
         self.root = Entry("the file", nothing, self._compose() or nothing)
 
@@ -73,18 +73,18 @@ class CheckedYaml:
             line = self.text.count("\n", 0, error.position)
             raise self._not_plain(line, f"not YAML: {error.reason}") from None
 
-    def _not_plain(self, line: int, problem: str) -> DataError:
+    def _not_plain(self, line: int, problem: str) -> UserError:
         lines = self.text.splitlines()
         shown = _printable(lines[min(line, len(lines) - 1)].strip()[:60])
-        return DataError(
+        return UserError(
             f"{self.path}, line {line + 1}, `{shown}`: {problem}\n"
             "  write plain YAML: keys with values, indented by spaces"
         )
 
-    def mistake(self, node: yaml.Node, place: str, problem: str, remedy: str) -> DataError:
+    def mistake(self, node: yaml.Node, place: str, problem: str, remedy: str) -> UserError:
         """What is wrong at a node."""
         line = node.start_mark.line + 1
-        return DataError(f"{self.path}, line {line}, {place}: {problem}\n  {remedy}")
+        return UserError(f"{self.path}, line {line}, {place}: {problem}\n  {remedy}")
 
     def entries(
         self, parent: Entry, known: Sequence[str] = (), needed: Sequence[str] = ()
@@ -97,7 +97,7 @@ class CheckedYaml:
             needed: the keys that it must have.
 
         Raises:
-            DataError: no mapping, a key that is unknown, missing, or given twice.
+            UserError: no mapping, a key that is unknown, missing, or given twice.
         """
         if not isinstance(parent.value, yaml.MappingNode):
             raise self.mistake(
@@ -126,7 +126,7 @@ class CheckedYaml:
         """The whole numbers, 0 to ``highest``, of a list, or the one that is no list.
 
         Raises:
-            DataError: something else stands there.
+            UserError: something else stands there.
         """
         is_list = isinstance(entry.value, yaml.SequenceNode)
         numbers = []
@@ -145,7 +145,7 @@ class CheckedYaml:
         """A text.
 
         Raises:
-            DataError: something that YAML does not read as text.
+            UserError: something that YAML does not read as text.
         """
         if entry.value.tag != "tag:yaml.org,2002:str":
             problem = f"{_shown(entry.value)} instead of text"

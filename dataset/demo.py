@@ -21,8 +21,8 @@ from PIL import Image
 
 from dataset.demo_canvas import TRAIN_IDS, Canvas, Scene, develop
 from dataset.demo_street import draw_street
-from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
+from utils.errors import UserError
 
 VERSION = 1  # raise it when the pictures change: older demos are then drawn again
 
@@ -71,7 +71,7 @@ def _encode_labels(labels: NDArray[np.uint8], data_set: str, ids: Mapping[str, i
     image = Image.fromarray(encoded)
     if data_set == "GTA5":
         palette = np.zeros((256, 3), np.uint8)
-        palette[list(ids.values())] = [CLASSES_19.colours[TRAIN_IDS[name]] for name in ids]
+        palette[list(ids.values())] = [CLASSES_19.colors[TRAIN_IDS[name]] for name in ids]
         image.putpalette(palette.tobytes())
     stream = io.BytesIO()
     image.save(stream, "PNG")
@@ -82,7 +82,7 @@ def _replace(path: Path, content: bytes) -> None:
     """Write a file that is either whole or not there.
 
     Raises:
-        DataError: it cannot be written.
+        UserError: it cannot be written.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -92,7 +92,7 @@ def _replace(path: Path, content: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise DataError(
+        raise UserError(
             f"cannot write the demo's {path}: {error.strerror}\n"
             "  free space, or go to a folder that can be written to"
         ) from None
@@ -115,7 +115,7 @@ def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) 
     if found == wanted:
         return
     if not marker.exists() and set(folder.glob("*")) - set(folder.glob(f"{marker.name}.*")):
-        raise DataError(
+        raise UserError(
             f"{folder} holds files that are not the demo's\n"
             "  give the demo a folder of its own, or move these files away"
         )
@@ -157,7 +157,7 @@ def write_demo(
         seed: image i depends on the seed and on i alone.
 
     Raises:
-        DataError: a folder holds files that this function did not write, or cannot be written to.
+        UserError: a folder holds files that this function did not write, or cannot be written to.
     """
     assert source in ("gta5", "synthia"), source
     _write_data_set(root / source.upper(), count_source, size, seed)

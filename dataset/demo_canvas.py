@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from dataset.labels import CLASSES_19, IGNORE_LABEL, Colour
+from dataset.labels import CLASSES_19, IGNORE_LABEL, Color
 
 SUPERSAMPLING = 3
 DOMAINS = ("render", "camera")
@@ -29,7 +29,7 @@ Spans = tuple[Span, Span, Span]
 GAP: dict[str, tuple[float, float]] = {
     "sun": (0.25, 0.08),  # how far a wall's brightness moves towards or away from the light
     "shadow": (100, 60),  # opacity of cast shadows, 0..255
-    "haze": (520, 190),  # metres after which haze makes 63 % of a colour
+    "haze": (520, 190),  # metres after which haze makes 63 % of a color
     "glazing": (0.84, 0.46),  # share of a facade's width that is window
     "pitched": (0.15, 0.8),  # share of buildings with a pitched roof
     "clouds": (0.9, 0.3),
@@ -48,7 +48,7 @@ GAP: dict[str, tuple[float, float]] = {
 GRAIN = {"road": 0.05, "sidewalk": 0.06, "building": 0.05, "wall": 0.12, "fence": 0.06}
 GRAIN |= {"vegetation": 0.16, "terrain": 0.14}
 
-# Colours by kind of thing, one of which is chosen for each thing; after a bar, those in "camera".
+# Colors by kind of thing, one of which is chosen for each thing; after a bar, those in "camera".
 PAINTS = """
 paint c8ccd0 22262c a01c20 24508c e8e8e6 7c848c 40464c 3c6e58 d0a040; glass 2c3a46; metal 70767c
 coat b02c30 28487c e0d8c8 2c2c30 d8a030 4c7c5c 8c5c8c; trousers 2c3850 24242a 6c6250 485468
@@ -65,11 +65,11 @@ cast 0c0e18
 """
 
 
-def _parse_paints(column: int) -> dict[str, list[Colour]]:
+def _parse_paints(column: int) -> dict[str, list[Color]]:
     paints = {}
     for entry in PAINTS.strip().replace("\n", ";").split(";"):
-        kind, colours = entry.split(maxsplit=1)
-        triplets = map(bytes.fromhex, colours.split("|")[column if "|" in colours else 0].split())
+        kind, colors = entry.split(maxsplit=1)
+        triplets = map(bytes.fromhex, colors.split("|")[column if "|" in colors else 0].split())
         paints[kind] = [(red, green, blue) for red, green, blue in triplets]
     return paints
 
@@ -84,7 +84,7 @@ class Scene(NamedTuple):
 class Paint(NamedTuple):
     """What a shape is filled with; without a name the labels stay, with alpha 0 the image does."""
 
-    colour: Colour
+    color: Color
     name: str = ""
     shade: float = 1
     alpha: int = 255
@@ -135,8 +135,8 @@ class Canvas:
         sky = (sky * (1 - cover) + 250 * cover).astype(np.uint8)
         return np.asarray(cv2.resize(sky, (self.width, self.height)))
 
-    def pick(self) -> dict[str, Colour]:
-        """Choose one colour of each kind."""
+    def pick(self) -> dict[str, Color]:
+        """Choose one color of each kind."""
         paints = zip(self.paints.items(), self.rng.random(len(self.paints)).tolist(), strict=True)
         return {kind: choices[int(len(choices) * draw)] for (kind, choices), draw in paints}
 
@@ -146,10 +146,10 @@ class Canvas:
         return self.centre + scale * point[0], self.horizon + scale * (self.eye - point[1])
 
     def ink(self, paint: Paint, z: float) -> tuple[int, ...]:
-        """The colour under its light, seen through z metres of haze."""
+        """The color under its light, seen through z metres of haze."""
         near = math.exp(-z / self.visibility)
         lit, far = near * paint.shade, 1 - near
-        mixed = [lit * c + far * fog for c, fog in zip(paint.colour, self.fog, strict=True)]
+        mixed = [lit * c + far * fog for c, fog in zip(paint.color, self.fog, strict=True)]
         return *[min(255, int(value)) for value in mixed], paint.alpha
 
     def polygon(self, points: Sequence[Point], paint: Paint) -> None:
@@ -204,7 +204,7 @@ class Canvas:
             self.polygon(face.corners, paint._replace(shade=face.shade))
         return faces
 
-    def panels(self, face: Face, outlines: NDArray[np.float64], colour: Colour) -> None:
+    def panels(self, face: Face, outlines: NDArray[np.float64], color: Color) -> None:
         """Fill polygons in the image, given as shares u, v of the face: (N, K, 2)."""
         lower, *_, upper = face.corners
         if self.focal * (upper[1] - lower[1]) < 2 * SUPERSAMPLING * lower[2]:
@@ -213,7 +213,7 @@ class Canvas:
         warp = cv2.getPerspectiveTransform(UNIT_SQUARE, corners)
         pixels = cv2.perspectiveTransform(outlines, warp)  # (N, K, 2)
         pixels = pixels[(pixels.max(1) > 0).all(-1) & (pixels[..., 0].min(1) < self.width)]
-        ink = self.ink(Paint(colour, shade=face.shade), lower[2])
+        ink = self.ink(Paint(color, shade=face.shade), lower[2])
         for polygon in pixels.reshape(-1, 2 * pixels.shape[1]).tolist():  # (N, 2 K)
             self.pens[0].polygon(polygon, ink)
 
@@ -236,7 +236,7 @@ def surface(canvas: Canvas, labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def develop(canvas: Canvas, size: tuple[int, int]) -> Scene:
-    """Turn the drawing into a picture: surfaces, the own car, lens, colours, sensor."""
+    """Turn the drawing into a picture: surfaces, the own car, lens, colors, sensor."""
     rng, look, (width, height) = canvas.rng, canvas.look, canvas.image.size
     if look["bonnet"]:
         bonnet = -0.1 * width, (1 - look["bonnet"]) * height, 1.1 * width, 1.3 * height
@@ -249,8 +249,8 @@ def develop(canvas: Canvas, size: tuple[int, int]) -> Scene:
     if look["blur"]:
         image = cv2.GaussianBlur(image, (0, 0), look["blur"] * size[0])
     tint = np.array((look["red"], 1, look["blue"]), np.float32)
-    grey = image.mean(-1, keepdims=True)
-    image = (grey + look["saturation"] * (image - grey)) * tint
+    gray = image.mean(-1, keepdims=True)
+    image = (gray + look["saturation"] * (image - gray)) * tint
     image = np.clip(image * rng.uniform(0.92, 1.06), 0, 1) ** look["gamma"]
     v, u = np.ogrid[-1 : 1 : size[1] * 1j, -1 : 1 : size[0] * 1j]
     image *= 1 - look["vignetting"] / 2 * (u**2 + v**2)[..., None].astype(np.float32)

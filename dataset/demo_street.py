@@ -39,30 +39,30 @@ def _row(rng: np.random.Generator, first: Span, gap: Span, end: float) -> Iterat
 
 def draw_ground(canvas: Canvas, street: Street) -> None:
     """Grass up to the skyline that ends the street, pavements, verges, the road and its lines."""
-    rng, colours, (left, right) = canvas.rng, canvas.pick(), street.kerbs
-    canvas.ground((-900, 900), (2, 4000), Paint(colours["terrain"], "terrain"))
+    rng, colors, (left, right) = canvas.rng, canvas.pick(), street.kerbs
+    canvas.ground((-900, 900), (2, 4000), Paint(colors["terrain"], "terrain"))
     for x in np.arange(-60.0, 61, 7).tolist():
         if rng.random() < 0.6:
             draw_tree(canvas, x, END, 2)
         else:
             spans = (x - 5.0, x + 5.0), (0.0, rng.uniform(8, 22)), (END - 10.0, END)
             canvas.box(spans, Paint(canvas.pick()["facade"], "building"))
-    canvas.ground(street.facades, (2, END), Paint(colours["sidewalk"], "sidewalk"))
-    canvas.ground((left - 0.2, right + 0.2), (2, END), Paint(colours["kerb"], "sidewalk"))
-    canvas.ground(street.kerbs, (2, END), Paint(colours["road"], "road"))
+    canvas.ground(street.facades, (2, END), Paint(colors["sidewalk"], "sidewalk"))
+    canvas.ground((left - 0.2, right + 0.2), (2, END), Paint(colors["kerb"], "sidewalk"))
+    canvas.ground(street.kerbs, (2, END), Paint(colors["road"], "road"))
     for edge, outwards in ((left - 0.2, -1.3), (right + 0.2, 1.3)):
         if rng.random() < 0.35:
-            canvas.ground((edge, edge + outwards), (2, END), Paint(colours["terrain"], "terrain"))
+            canvas.ground((edge, edge + outwards), (2, END), Paint(colors["terrain"], "terrain"))
     for dash in range(3, 110, 7):
-        canvas.ground((-1.84, -1.68), (dash, dash + 3.5), Paint(colours["centre"]))
+        canvas.ground((-1.84, -1.68), (dash, dash + 3.5), Paint(colors["centre"]))
     for x in (left + 2.1, right - 2.2):
-        canvas.ground((x, x + 0.1), (2, END), Paint(colours["kerb"]))
+        canvas.ground((x, x + 0.1), (2, END), Paint(colors["kerb"]))
     for x in (-4.2, -2.7):
-        canvas.ground((x, x + 0.12 * street.tram), (2, END), Paint(colours["dark"]))
+        canvas.ground((x, x + 0.12 * street.tram), (2, END), Paint(colors["dark"]))
     if rng.random() < 0.5:
         crossing = rng.uniform(7, 22)
         for x in np.arange(left + 0.4, right - 0.6, 1.0).tolist():
-            canvas.ground((x, x + 0.5), (crossing, crossing + 3), Paint(colours["white"]))
+            canvas.ground((x, x + 0.5), (crossing, crossing + 3), Paint(colors["white"]))
 
 
 class Thing(NamedTuple):

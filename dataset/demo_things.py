@@ -13,7 +13,7 @@ from dataset.demo_canvas import Canvas, Paint, Span, Spans
 
 Shares = float | NDArray[np.float64]
 
-# Flat things as strokes: class, colour, width, points x,y; width 0 fills the polygon.
+# Flat things as strokes: class, color, width, points x,y; width 0 fills the polygon.
 SPRITES = """
 walker: person trousers .16 -.02,.86 .12,.46 .22,.08; person trousers .16 -.02,.86 -.05,.46 -.26,.1
 ; person dark .1 .22,.05 .31,.05; person dark .1 -.26,.08 -.18,.05; person coat .32 0,1.32 0,.98
@@ -55,9 +55,9 @@ gantry: pole metal .2 0,0 0,5.9; pole metal .14 0,5.9 3.4,6.1
 lamp: pole metal .16 0,0 0,6.2; pole metal .1 0,6.2 .5,6.8 1.6,7; pole white .2 1.5,7 2,7
 """
 
-# Vehicles seen from behind, as boxes after each bar: colour, width, y and z from..to, taper at the
-# sides, near and far end. Panels on a box: face, colour, u,v..u,v in shares of the face, and how
-# many side by side. Wheels: colour, radius and z.
+# Vehicles seen from behind, as boxes after each bar: color, width, y and z from..to, taper at the
+# sides, near and far end. Panels on a box: face, color, u,v..u,v in shares of the face, and how
+# many side by side. Wheels: color, radius and z.
 VEHICLES = """
 car: dark 1.6 .05 .4 .3 4 0 0 0| paint 1.8 .3 .92 0 4.3 .06 .06 .12; wheel .33 .85; wheel .33 3.45
 ; near lamp .03 .5 .2 .82; near lamp .8 .5 .97 .82; near white .38 .28 .62 .5; near dark 0 0 1 .16
@@ -97,20 +97,20 @@ def _rectangles(u0: Shares, v0: Shares, u1: Shares, v1: Shares) -> NDArray[np.fl
 
 def draw_building(canvas: Canvas, side: int, x: float, z: Span) -> None:
     """A house on the side (-1 left, 1 right) of the street, its facade at x."""
-    rng, look, colours = canvas.rng, canvas.look, canvas.pick()
+    rng, look, colors = canvas.rng, canvas.look, canvas.pick()
     storeys, depth = int(rng.integers(2, 7)), 11
     height, cell = 3.1 * storeys + 0.9, 3.1 / (3.1 * storeys + 0.9)
     spans: Spans = (x, x + side * depth), (0, height), z
     if side == canvas.sun:
         canvas.shadow(spans[0], z, height * 0.8)
-    faces = canvas.box(spans, Paint(colours["facade"], "building"))
+    faces = canvas.box(spans, Paint(colors["facade"], "building"))
     if rng.random() < look["pitched"]:
         spans = spans[0], (height, height + 3), z
-        canvas.box(spans, Paint(colours["roof"], "building"), (3, 0, 0))
+        canvas.box(spans, Paint(colors["roof"], "building"), (3, 0, 0))
     for kind, face in faces.items():
         metres = z[1] - z[0] if kind == "side" else depth
         columns = math.ceil(metres / 2.7 * min(1, 30 / z[0]))  # far windows merge
-        canvas.panels(face, _rectangles(0, 1 - 0.5 / height, 1, 1), colours["frame"])
+        canvas.panels(face, _rectangles(0, 1 - 0.5 / height, 1, 1), colors["frame"])
         storey, column = np.divmod(np.arange(storeys * columns), columns)
         share = np.where(storey > 0, look["glazing"], 0.84)  # the ground floor is shops
         u0, u1 = (column + (1 - share) / 2) / columns, (column + (1 + share) / 2) / columns
@@ -123,65 +123,65 @@ def draw_building(canvas: Canvas, side: int, x: float, z: Span) -> None:
         }
         for layer, outlines in layers.items():
             if layer == "window" or z[0] < 50:
-                canvas.panels(face, outlines, colours[layer])
+                canvas.panels(face, outlines, colors[layer])
         if rng.random() < 0.6:
-            canvas.panels(face, _rectangles(0.03, 0.74 * cell, 0.97, cell), colours["awning"])
+            canvas.panels(face, _rectangles(0.03, 0.74 * cell, 0.97, cell), colors["awning"])
 
 
 def draw_garden(canvas: Canvas, side: int, x: float, z: Span) -> None:
     """Grass and trees behind a wall, a fence of rails or planks, or a hedge."""
-    rng, colours = canvas.rng, canvas.pick()
-    canvas.ground((x, x + side * 60), z, Paint(colours["terrain"], "terrain"))
+    rng, colors = canvas.rng, canvas.pick()
+    canvas.ground((x, x + side * 60), z, Paint(colors["terrain"], "terrain"))
     for tree in sorted(rng.uniform(z[0] + 1, z[1] - 1, 2).tolist(), reverse=True):
         draw_tree(canvas, x + side * rng.uniform(3, 9), tree)
     kinds = [("wall", "brick"), ("fence", "rubber"), ("fence", "wood"), ("vegetation", "leaf")]
     name, fill = kinds[rng.choice(4, p=[0.38, 0.3, 0.2, 0.12])]
     # Between the rails of a fence the picture shows the grass, the labels do not.
-    paint = Paint(colours[fill], name, alpha=0 if fill == "rubber" else 255)
+    paint = Paint(colors[fill], name, alpha=0 if fill == "rubber" else 255)
     for face in canvas.box(((x, x + side * 0.3), (0, rng.uniform(1.2, 2.4)), z), paint).values():
         if name == "fence":
             width = (0.05 if fill == "wood" else 0.14) / (z[1] - z[0])
             u = np.arange(0, 1, 5 * width)
-            canvas.panels(face, _rectangles(u, 0, u + width, 1), colours["dark"])
-            canvas.panels(face, _rectangles(0, 0.1, 1, 0.18), colours[fill])
-        coping = colours["kerb" if name == "wall" else fill]
+            canvas.panels(face, _rectangles(u, 0, u + width, 1), colors["dark"])
+            canvas.panels(face, _rectangles(0, 0.1, 1, 0.18), colors[fill])
+        coping = colors["kerb" if name == "wall" else fill]
         canvas.panels(face, _rectangles(0, 0.88, 1, 1), coping)
 
 
 def draw_tree(canvas: Canvas, x: float, z: float, scale: float = 1) -> None:
     """A trunk and a crown of leaf clumps, brighter above and towards the sun."""
-    rng, colours = canvas.rng, canvas.pick()
+    rng, colors = canvas.rng, canvas.pick()
     height = scale * rng.uniform(4.5, 8)
     radius, middle = 0.3 * height, 0.66 * height
     canvas.shadow((x - radius / 2, x + radius / 2), (z, z + radius / 2), height / 2)
-    trunk = Paint(colours["trunk"], "vegetation")
+    trunk = Paint(colors["trunk"], "vegetation")
     canvas.stroke([(x, 0, z), (x, middle, z)], 0.05 * height, trunk)
     clumps = rng.normal(0, 0.4, (int(np.clip(500 / z, 8, 50)), 2)).clip(-0.9, 0.9)
     light = clumps @ (0.6 * canvas.sun, 1) * 0.25 * (1 + canvas.look["sun"])
     light += rng.normal(0.9, 0.07, len(light))
     for index in np.argsort(light):
         centre = x + radius * clumps[index, 0], middle + 1.1 * radius * clumps[index, 1], z
-        leaves = Paint(colours["leaf"], "vegetation", light[index])
+        leaves = Paint(colors["leaf"], "vegetation", light[index])
         canvas.stroke([centre], radius * rng.uniform(0.35, 0.7), leaves)
 
 
 def draw_sprite(canvas: Canvas, kind: str, x: float, z: float, facing: float) -> None:
     """Draw flat things; facing squeezes them, as when seen at an angle, or mirrors them."""
-    colours = canvas.pick()
+    colors = canvas.pick()
     canvas.shadow((x - 0.2, x + 0.2), (z, z + 0.25), 1.6)
     strokes = itertools.chain(*(STROKES[part][0] for part in kind.split("+")))
-    for name, colour, width, *pairs in strokes:
+    for name, color, width, *pairs in strokes:
         corners = [pair.split(",") for pair in pairs]
         points = [(x + facing * float(u), float(v), z) for u, v in corners]
         if float(width):
-            canvas.stroke(points, float(width), Paint(colours[colour], name))
+            canvas.stroke(points, float(width), Paint(colors[color], name))
         else:
-            canvas.polygon(points, Paint(colours[colour], name))
+            canvas.polygon(points, Paint(colors[color], name))
 
 
 @functools.cache
 def _outlines(panel: tuple[str, ...], y: Span, z: Span) -> list[tuple[str, NDArray[np.float64]]]:
-    """Colours and outlines (N, K, 2) of one entry in VEHICLES, on a box that spans y and z."""
+    """Colors and outlines (N, K, 2) of one entry in VEHICLES, on a box that spans y and z."""
     kind, *entry = panel
     if kind == "wheel":
         radius, centre = map(float, entry)
@@ -199,24 +199,24 @@ def _outlines(panel: tuple[str, ...], y: Span, z: Span) -> list[tuple[str, NDArr
 
 def draw_vehicle(canvas: Canvas, kind: str, x: float, z: float, facing: float) -> None:
     """Draw a vehicle whose near end is at z: its back, or its front if facing is negative."""
-    colours = canvas.pick()
-    colours["lamp"] = colours["red" if facing > 0 else "white"]
+    colors = canvas.pick()
+    colors["lamp"] = colors["red" if facing > 0 else "white"]
     length = max(float(box[0][5]) for box in BOXES[kind])
     canvas.shadow((x - 1.1, x + 1.1), (z, z + length), 1.5 if length < 6 else 3)
     far_to_near = sorted(BOXES[kind], key=lambda b: (float(b[0][2]), -facing * float(b[0][4])))
-    for (colour, *metres), *panels in far_to_near:
+    for (color, *metres), *panels in far_to_near:
         width, y0, y1, z0, z1, side, near, far = map(float, metres)
         ends, taper = (z + z0, z + z1), (side, near, far)
         if facing < 0:
             ends, taper = (z + length - z1, z + length - z0), (side, far, near)
         spans = (x - width / 2, x + width / 2), (y0, y1), ends
-        paint = Paint(colours[colour], "car" if kind == "van" else kind)
+        paint = Paint(colors[color], "car" if kind == "van" else kind)
         faces = canvas.box(spans, paint, taper)
         for panel in panels:
             face = "near" if panel[0] == "near" else "side"
             mirrored = facing < 0 and face == "side"
-            for colour, outlines in _outlines(tuple(panel), (y0, y1), (z0, z1)):
+            for color, outlines in _outlines(tuple(panel), (y0, y1), (z0, z1)):
                 if mirrored:
                     outlines = (1, 0) + outlines * (-1, 1)
                 if face in faces:
-                    canvas.panels(faces[face], outlines, colours[colour])
+                    canvas.panels(faces[face], outlines, colors[color])

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import scipy.io
 
-from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
 from dataset.layout import Layout
 from dataset.segmentation_dataset import SegmentationDataset
+from utils.errors import UserError
 
 
 class GTA5Dataset(SegmentationDataset):
@@ -30,16 +30,16 @@ class GTA5Dataset(SegmentationDataset):
         if list_file.suffix.lower() != ".mat":
             return super().read_names(list_file)
         if not list_file.exists():
-            raise DataError(f"there is no file {list_file}\n  correct its path")
+            raise UserError(f"there is no file {list_file}\n  correct its path")
         try:
             numbers = scipy.io.loadmat(list_file)["trainIds"].ravel().astype(int).tolist()
         except Exception:  # scipy's reader raises a dozen kinds
-            raise DataError(
+            raise UserError(
                 f"{list_file} is not GTA-5's split.mat: no trainIds can be read from it\n"
                 "  fetch it from the data set's page, or give a text file with one image a line"
             ) from None
         if not numbers:
-            raise DataError(
+            raise UserError(
                 f"{list_file} names no training images: its trainIds are empty\n"
                 "  fetch it anew from the data set's page"
             )

@@ -19,24 +19,22 @@ from kornia_rs.io import decode_image_png_u8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from utils.errors import UserError
+
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """What Pillow may read, whatever a file is called: its decoders of rare formats are less guarded.
 JPEG takes in MPO, the kind that phones write."""
 
-_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's colour types: 2 RGB, 0 grey, 3 palette
-
-
-class DataError(Exception):
-    """A data folder, list or file that cannot be used: the message names it and the remedy."""
+_PNG_CHANNELS = {"rgb": (2,), "mono": (0, 3)}  # PNG's color types: 2 RGB, 0 gray, 3 palette
 
 
 def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
     """Read a photograph.
 
     Args:
-        path: an image file; grey, palette, RGBA, CMYK and 16-bit images are converted to 8-bit RGB.
+        path: an image file; gray, palette, RGBA, CMYK and 16-bit images are converted to 8-bit RGB.
         upright: whether to turn it as its EXIF orientation says, which cameras write. Without, as
             for the data sets, it stays as its label map is.
 
@@ -44,12 +42,12 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
         uint8, (H, W, 3), RGB.
 
     Raises:
-        DataError: the file is missing, damaged, or not an image.
+        UserError: the file is missing, damaged, or not an image.
     """
     with _opened(path) as (data, picture):
         if picture.mode.startswith("I;16") and picture.format != "PNG":
-            grey = (np.asarray(picture) >> 8).astype(np.uint8)
-            return np.repeat(grey[..., None], 3, axis=2)
+            gray = (np.asarray(picture) >> 8).astype(np.uint8)
+            return np.repeat(gray[..., None], 3, axis=2)
         if picture.format != "PNG":
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.asarray(turned.convert("RGB"))
@@ -63,17 +61,17 @@ def image_shape(path: Path) -> tuple[int, int]:
     """Height and width of a photograph, without decoding it.
 
     Raises:
-        DataError: the file is missing, damaged, or not an image.
+        UserError: the file is missing, damaged, or not an image.
     """
     with _opened(path) as (_, picture):
         return picture.height, picture.width
 
 
 def image_mode(path: Path) -> str:
-    """Pillow's name of an image's mode, and a PNG's 16 bits, which it does not tell of colours.
+    """Pillow's name of an image's mode, and a PNG's 16 bits, which it does not tell of colors.
 
     Raises:
-        DataError: the file is missing, damaged, or not an image.
+        UserError: the file is missing, damaged, or not an image.
     """
     with _opened(path) as (data, picture):
         deep = picture.format == "PNG" and data[24] == 16
@@ -81,7 +79,7 @@ def image_mode(path: Path) -> str:
 
 
 def read_label_ids(path: Path) -> NDArray[Any]:
-    """Read a label map: 8-bit grey or palette, or 16-bit with the class in the first channel.
+    """Read a label map: 8-bit gray or palette, or 16-bit with the class in the first channel.
 
     Args:
         path: a PNG file.
@@ -90,7 +88,7 @@ def read_label_ids(path: Path) -> NDArray[Any]:
         Label ids, uint8 or uint16, (H, W).
 
     Raises:
-        DataError: the file is missing, damaged, or holds colours instead of ids.
+        UserError: the file is missing, damaged, or holds colors instead of ids.
     """
     with _opened(path) as (data, picture):
         if picture.format != "PNG":
@@ -101,7 +99,7 @@ def read_label_ids(path: Path) -> NDArray[Any]:
             return np.asarray(picture).astype(np.uint8)
         ids = _decode_png(data, cv2.IMREAD_UNCHANGED)
         if ids.ndim == 3 and ids.dtype == np.uint8:
-            raise ValueError("it holds colours; a label map has one channel, of ids")
+            raise ValueError("it holds colors; a label map has one channel, of ids")
         return ids if ids.ndim == 2 else ids[..., 2]  # OpenCV's channel order is BGR
 
 
@@ -111,7 +109,7 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             yield data, picture
@@ -120,9 +118,9 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
 
 
 def _is_8_bit(data: bytes, mode: str) -> bool:
-    """Whether a PNG file holds 8 bits a channel, and colours (rgb) or one channel (mono)."""
-    depth, colour_type = data[24:26]
-    return depth == 8 and colour_type in _PNG_CHANNELS[mode]
+    """Whether a PNG file holds 8 bits a channel, and colors (rgb) or one channel (mono)."""
+    depth, color_type = data[24:26]
+    return depth == 8 and color_type in _PNG_CHANNELS[mode]
 
 
 def _decode_8_bit_png(data: bytes, size: tuple[int, int], mode: str) -> NDArray[np.uint8]:
@@ -139,10 +137,10 @@ def _decode_png(data: bytes, flags: int) -> NDArray[Any]:
     return decoded
 
 
-def _unreadable(path: Path, data: bytes, error: Exception) -> DataError:
+def _unreadable(path: Path, data: bytes, error: Exception) -> UserError:
     reason = str(error) or type(error).__name__
     if not data:
         reason = "it is empty"
     elif isinstance(error, UnidentifiedImageError):
         reason = f"it is not an image of the formats {', '.join(FORMATS)}"
-    return DataError(f"cannot read {path}: {reason}\n  replace the file, or leave it out")
+    return UserError(f"cannot read {path}: {reason}\n  replace the file, or leave it out")

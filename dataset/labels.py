@@ -1,7 +1,7 @@
-"""Label spaces: class names, colours, and the tables from label ids to train ids.
+"""Label spaces: class names, colors, and the tables from label ids to train ids.
 
 A *label id* is the number a data set writes into its PNG files; a *train id* is the row of the
-network's output. DESIGN section 2 gives the tables; the Cityscapes names, ids and colours are those
+network's output. DESIGN section 2 gives the tables; the Cityscapes names, ids and colors are those
 of the data set's own ``labels.py`` (Cordts et al., CVPR 2016).
 """
 
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 LabelIds = Mapping[str, int | tuple[int, ...]]
 """Class name -> the label id, or ids, that stand for it in a data set's files."""
 
 IGNORE_LABEL = 255
 
-_COLOURS: dict[str, Colour] = {
+_COLORS: dict[str, Color] = {
     "road": (128, 64, 128),
     "sidewalk": (244, 35, 232),
     "building": (70, 70, 70),
@@ -43,7 +43,7 @@ _COLOURS: dict[str, Colour] = {
 }
 
 CITYSCAPES_IDS: dict[str, int] = dict(
-    zip(_COLOURS, [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33], strict=True)
+    zip(_COLORS, [7, 8, 11, 12, 13, 17, *range(19, 29), 31, 32, 33], strict=True)
 )
 """Class name -> label id in Cityscapes and GTA-5."""
 
@@ -74,11 +74,11 @@ class LabelSpace:
 
     Attributes:
         names: one name a class.
-        colours: one RGB colour a class, 0..255.
+        colors: one RGB color a class, 0..255.
     """
 
     names: tuple[str, ...]
-    colours: tuple[Colour, ...]
+    colors: tuple[Color, ...]
 
     @property
     def num_classes(self) -> int:
@@ -94,11 +94,11 @@ class LabelSpace:
         return table
 
 
-CLASSES_19 = LabelSpace(tuple(_COLOURS), tuple(_COLOURS.values()))
+CLASSES_19 = LabelSpace(tuple(_COLORS), tuple(_COLORS.values()))
 """The 19 classes of the Cityscapes benchmark."""
 
-_NAMES_16 = tuple(name for name in _COLOURS if name in SYNTHIA_IDS)
-CLASSES_16 = LabelSpace(_NAMES_16, tuple(_COLOURS[name] for name in _NAMES_16))
+_NAMES_16 = tuple(name for name in _COLORS if name in SYNTHIA_IDS)
+CLASSES_16 = LabelSpace(_NAMES_16, tuple(_COLORS[name] for name in _NAMES_16))
 """The 16 classes that SYNTHIA and Cityscapes share: without terrain, truck and train."""
 
 LABEL_SPACES: dict[int, LabelSpace] = {19: CLASSES_19, 16: CLASSES_16}

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dataset.image_files import DataError
+from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,25 @@ def read_list(path: Path) -> list[str]:
     """Read a list file: one path within the image folder a line; blank lines are skipped.
 
     Raises:
-        DataError: the file is missing, not text, empty, or an entry leaves the data folder.
+        UserError: the file is missing, not text, empty, or an entry leaves the data folder.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a text file"
-        raise DataError(
+        raise UserError(
             f"cannot read the list file {path}: {reason}\n"
             "  correct its path, or leave it out: without one the folder is scanned"
         ) from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or ":" in name:
-            raise DataError(
+            raise UserError(
                 f"{path} names {name}, which is outside the data folder\n"
                 "  entries are paths within the image folder"
             )
     if not names:
-        raise DataError(f"the list file {path} is empty\n  write one image a line into it")
+        raise UserError(f"the list file {path} is empty\n  write one image a line into it")
     return names
 
 
@@ -67,12 +67,12 @@ def files_below(folder: Path) -> set[str]:
     """Every file below a folder, as posix paths within it; none if there is no such folder.
 
     Raises:
-        DataError: the folder, or one below it, cannot be read.
+        UserError: the folder, or one below it, cannot be read.
     """
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise DataError(
+            raise UserError(
                 f"cannot read the folder {error.filename}: {error.strerror}\n"
                 f"  its files would be left out: make it readable, or move it out of {folder}"
             )

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from dataset.image_files import DataError
-from dataset.network_input import network_input
 from dataset.segmentation_dataset import Sample, SegmentationDataset
+from dataset.transforms import network_input
+from utils.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -159,16 +159,16 @@ class Problems:
         """Take note of a batch's problems.
 
         Raises:
-            DataError: there are more than allowed.
+            UserError: there are more than allowed.
         """
         found = [*dict.fromkeys((*self.found, *problems))]
         if problems and len(found) > self.allowed:
-            raise DataError(found[-1] + (f"\n  {self.remedy}" if self.remedy else ""))
+            raise UserError(found[-1] + (f"\n  {self.remedy}" if self.remedy else ""))
         self.found = found
 
 
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """Copy a batch to the device and normalise it there.
+    """Copy a batch to the device and normalize it there.
 
     Returns:
         The network's input, float32, (B, 3, H, W), and the label maps as int64.

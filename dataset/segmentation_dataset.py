@@ -19,10 +19,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataset.cache import Cache
-from dataset.image_files import IMAGE_EXTENSIONS, DataError, image_shape, read_image, read_label_ids
+from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace, lookup_table
 from dataset.layout import PLAIN_FOLDER, Layout, files_below, read_list
-from dataset.network_input import resize_image
+from dataset.transforms import resize_image
+from utils.errors import UserError
 
 LabelUse = Literal["none", "resized", "own size"]
 """Whether label maps are read, and at which size: the input's for training, their own to score."""
@@ -60,7 +61,7 @@ class SegmentationDataset(Dataset[Sample]):
         cache: keeps what was read and resized.
 
     Raises:
-        DataError: no such folder, no images, an image without a label map, or no label ids.
+        UserError: no such folder, no images, an image without a label map, or no label ids.
     """
 
     layouts: ClassVar[tuple[Layout, ...]]
@@ -92,7 +93,7 @@ class SegmentationDataset(Dataset[Sample]):
             self._check_labels()
         table = self.label_space.table(self.label_ids)
         if labels != "none" and not table:
-            raise DataError(
+            raise UserError(
                 f"no class has label ids for {self.label_folder}, whose label maps are to be read\n"
                 "  give the classes their ids in this data set (--classes)"
             )
@@ -111,10 +112,10 @@ class SegmentationDataset(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         try:
             return self._read(self.names[index])
-        except DataError as error:
+        except UserError as error:
             problem = str(error)
         for offset in range(1, min(len(self), 10) if self.labels != "own size" else 1):
-            with contextlib.suppress(DataError):
+            with contextlib.suppress(UserError):
                 stand_in = self._read(self.names[(index + offset) % len(self)])
                 return stand_in._replace(problem=problem)
         width, height = self.size
@@ -152,7 +153,7 @@ class SegmentationDataset(Dataset[Sample]):
         """What a cache will keep of this data set: the places of the entries, and their bytes.
 
         Raises:
-            DataError: a file is missing.
+            UserError: a file is missing.
         """
         entries = {
             cache.entry(self.image_folder / name, self._image_settings): 3 * math.prod(self.size)
@@ -167,7 +168,7 @@ class SegmentationDataset(Dataset[Sample]):
         """Height and width of an image's label map, as it is read.
 
         Raises:
-            DataError: it is read at its own size, and the file is missing or not an image.
+            UserError: it is read at its own size, and the file is missing or not an image.
         """
         if self.labels == "own size":
             return image_shape(self._label_file(name))
@@ -186,7 +187,7 @@ class SegmentationDataset(Dataset[Sample]):
             Train ids, uint8, at the input size (nearest neighbour) or at the map's own.
 
         Raises:
-            DataError: the file cannot be read, or a map to train on holds no known id at all.
+            UserError: the file cannot be read, or a map to train on holds no known id at all.
         """
         path = self._label_file(name)
         ids = read_label_ids(path)
@@ -195,7 +196,7 @@ class SegmentationDataset(Dataset[Sample]):
         label = self._lookup.take(ids)
         if self.labels == "resized" and (label == self.ignore_label).all():
             found = ", ".join(str(label_id) for label_id in np.unique(ids)[:8])
-            raise DataError(
+            raise UserError(
                 f"{path} has no pixel of a known class (label ids found: {found})\n"
                 f"  known ids: {sorted(self.label_space.table(self.label_ids))}; "
                 "encode the labels so, or leave the image out with a list file"
@@ -214,7 +215,7 @@ class SegmentationDataset(Dataset[Sample]):
         if self.labels == "none" and self.root.is_dir() and not has_own:
             return PLAIN_FOLDER
         wanted = [self.root / layout.images.format(split=split) for layout in self.layouts]
-        raise DataError(f"no images under {' or '.join(map(str, wanted))}\n{self._expected(split)}")
+        raise UserError(f"no images under {' or '.join(map(str, wanted))}\n{self._expected(split)}")
 
     def _find_images(self, list_file: Path | None, split: str) -> list[str]:
         found = files_below(self.image_folder)
@@ -227,12 +228,12 @@ class SegmentationDataset(Dataset[Sample]):
                 and PurePosixPath(name).stem.endswith(suffix)
             )
             if not names:
-                raise DataError(f"no images under {self.image_folder}\n{self._expected(split)}")
+                raise UserError(f"no images under {self.image_folder}\n{self._expected(split)}")
             return names
         names = self.read_names(list_file)
         for name in names:
             if name not in found:
-                raise DataError(
+                raise UserError(
                     f"{list_file} names {name}, which is not in {self.image_folder}\n"
                     "  correct the list; its entries are paths within that folder"
                 )
@@ -242,7 +243,7 @@ class SegmentationDataset(Dataset[Sample]):
         """The images that a list file names, as paths within the image folder.
 
         Raises:
-            DataError: it cannot be read, or an entry leaves the folder.
+            UserError: it cannot be read, or an entry leaves the folder.
         """
         return read_list(list_file)
 
@@ -250,7 +251,7 @@ class SegmentationDataset(Dataset[Sample]):
         found = files_below(self.label_folder)
         missing = [name for name in self.names if self.layout.label_name(name) not in found]
         if missing:
-            raise DataError(
+            raise UserError(
                 f"{len(missing)} of {len(self)} images have no label map, the first: "
                 f"{self.image_folder / missing[0]}\n"
                 f"  expected: {self.label_folder / self.layout.label_name(missing[0])}\n"

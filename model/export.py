@@ -20,17 +20,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from model.pretrained import BGR_MEAN, WeightsError, class_count, load_weights, read_state_dict
+from model.pretrained import MEAN_BGR, class_count, load_weights, read_state_dict
 from model.SEAN import SEANet
-from utils.checkpoint import CheckpointError, whole_file
-from utils.options import Parser, Size, integer, size
-from utils.reporting import fail
+from utils.command_line import Parser, Size, integer, size
+from utils.errors import UserError
+from utils.files import whole_file
+from utils.training.log import fail
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
-
-
-class ExportError(Exception):
-    """An export that cannot be made: the message says why and the remedy."""
 
 
 class NamedOutputs(nn.Module):
@@ -57,9 +54,9 @@ def describe(num_classes: int, input_size: Size) -> dict[str, Any]:
         input_size: width and height of the images it was trained on.
     """
     return {
-        "images": "float32, (batch, 3, height, width), grey levels 0..255 in the order BGR minus "
+        "images": "float32, (batch, 3, height, width), gray levels 0..255 in the order BGR minus "
         "mean_bgr, not scaled; height and width are 16 or more",
-        "mean_bgr": BGR_MEAN,
+        "mean_bgr": MEAN_BGR,
         "input_size": input_size,
         "attention": "float32, (batch, 1, height // 8, width // 8), in 0..1",
         "logits": "float32, (batch, num_classes, height // 8, width // 8): resize bilinearly to "
@@ -133,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         load_weights(network, state, options.checkpoint)
         with whole_file(output) as file:
             export(network, options.format, file, describe(classes, options.input_size))
-    except (WeightsError, CheckpointError, ExportError) as error:
+    except UserError as error:
         fail(error)
     print(f"{output}: {classes} classes, {output.stat().st_size / 1e6:.0f} MB")
 
@@ -141,11 +138,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _check(format: str, output: Path) -> None:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if format == "onnx" and missing:
-        raise ExportError(
+        raise UserError(
             f"--format onnx needs {' and '.join(missing)}\n  pip install onnx onnxscript"
         )
     if os.path.lexists(output):
-        raise ExportError(f"{output} exists\n  choose another --output, or remove it")
+        raise UserError(f"{output} exists\n  choose another --output, or remove it")
 
 
 if __name__ == "__main__":

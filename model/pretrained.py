@@ -1,4 +1,4 @@
-"""Which files can initialise a SEANet, and how: always by parameter name, never by position."""
+"""Which files can initialize a SEANet, and how: always by parameter name, never by position."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model.SEAN import SEANet
+from utils.errors import UserError
 
 TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)
 """SEANet's index of each of VGG-16's 13 convolutions, conv1_1 to conv5_3."""
@@ -20,13 +21,13 @@ CAFFE_NAMES = tuple(
 TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """torchvision numbers pool4 too, SEANet does not have it."""
 
-BGR_MEAN = (104.00698793, 116.66876762, 122.67891434)
+MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_STYLE_MEAN, CAFFE_STYLE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
 """The transforms of torchvision's IMAGENET1K_V1 and IMAGENET1K_FEATURES weights."""
 
 INPUT_STD = 58.0
-"""Standard deviation of BGR-minus-mean street photographs, in grey levels."""
+"""Standard deviation of BGR-minus-mean street photographs, in gray levels."""
 
 NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
 """What state dicts are made of; int64 counts the batches of batch norms, which SEANet has not."""
@@ -37,32 +38,28 @@ MOST_CLASSES = 255
 StateDict = dict[str, Tensor]
 
 
-class WeightsError(Exception):
-    """A weights file that cannot be used: the message names it and the remedy."""
-
-
-def initialise(network: SEANet, restore_from: str) -> str:
+def initialize(network: SEANet, restore_from: str) -> str:
     """Give a network its first weights.
 
     Args:
-        network: changed in place; what the file does not hold keeps PyTorch's own initialisation.
+        network: changed in place; what the file does not hold keeps PyTorch's own initialization.
         restore_from: a path (fcn8s_from_caffe.pth, a torchvision VGG-16 or a SEANet state dict),
             ``torchvision`` to download VGG16_Weights.IMAGENET1K_FEATURES, or ``none`` for He
-            initialisation (He et al., ICCV 2015) that trains from scratch.
+            initialization (He et al., ICCV 2015) that trains from scratch.
 
     Returns:
         What was loaded and what was not, for the log.
 
     Raises:
-        WeightsError: no such file, not a state dict, for another class count, or nothing fits.
+        UserError: no such file, not a state dict, for another class count, or nothing fits.
     """
     if restore_from == "none":
-        he_initialise(network)
-        return "He initialisation, nothing loaded"
+        he_initialize(network)
+        return "He initialization, nothing loaded"
     if restore_from == "torchvision":
         return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
     if not os.path.isfile(restore_from):
-        raise WeightsError(
+        raise UserError(
             f"no weights file {restore_from}\n"
             "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
             "start from), a torchvision VGG-16, a SEANet checkpoint; or 'torchvision' to download, "
@@ -71,7 +68,7 @@ def initialise(network: SEANet, restore_from: str) -> str:
     return load_weights(network, read_state_dict(restore_from), restore_from)
 
 
-def he_initialise(network: SEANet) -> None:
+def he_initialize(network: SEANet) -> None:
     """Draw weights with which a network of ReLUs trains from scratch; the classifier keeps its own.
 
     The first layer is scaled down by the input's spread, so that every layer's output is of size 1.
@@ -92,17 +89,17 @@ def read_state_dict(path: str | Path) -> StateDict:
         file; whether they fit a network is for `load_weights` to say.
 
     Raises:
-        WeightsError: the file is missing, damaged, or not a state dict.
+        UserError: the file is missing, damaged, or not a state dict.
     """
     if not os.path.isfile(path):
-        raise WeightsError(
+        raise UserError(
             f"no checkpoint {path}\n"
             "  give the path of one that training has written, as Snap/GTA_TeacherNet.pth"
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception:  # PyTorch's reader raises a dozen kinds, and advises to run the file's code
-        raise WeightsError(
+        raise UserError(
             f"{path} is not a checkpoint: it is damaged, or holds something other than tensors "
             "and plain values\n"
             "  give a state dict: tensors by name, saved with torch.save"
@@ -110,14 +107,14 @@ def read_state_dict(path: str | Path) -> StateDict:
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        raise WeightsError(
+        raise UserError(
             f"{path} is not a state dict\n"
             "  to go on with a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
             "and in the files named after their score"
         )
     for name, value in state.items():
         if not _is_whole(value):
-            raise WeightsError(
+            raise UserError(
                 f"{path}: {name} ({value.dtype}, {value.layout}, {value.device}) is not a plain "
                 "tensor\n  give the state dict of a network: dense floats, not meta or expanded"
             )
@@ -134,7 +131,7 @@ def _is_whole(value: Tensor) -> bool:
 
 
 def load_weights(network: SEANet, state: StateDict, source: str) -> str:
-    """Copy what fits from a state dict, recognising its kind by its names.
+    """Copy what fits from a state dict, recognizing its kind by its names.
 
     Args:
         network: changed in place.
@@ -145,7 +142,7 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
         What was loaded and what was not.
 
     Raises:
-        WeightsError: the class count differs, shapes differ, or nothing fits.
+        UserError: the class count differs, shapes differ, or nothing fits.
     """
     if "aconv.weight" in state:
         _load_sean(network, state, source)
@@ -160,7 +157,7 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     for index, name in zip(TRUNK_INDICES, names, strict=True):
         for part in ("weight", "bias"):
             if f"{name}.{part}" not in state:
-                raise WeightsError(
+                raise UserError(
                     f"{source} has no {name}.{part}, which {kind} should hold\n"
                     "  the file is incomplete: fetch it again"
                 )
@@ -174,7 +171,7 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - trunk.keys()})
     return (
         f"loaded the 13 convolutions of {source} ({kind}); "
-        f"left out: {', '.join(left_out) or 'nothing'}; newly initialised: {', '.join(fresh)}"
+        f"left out: {', '.join(left_out) or 'nothing'}; newly initialized: {', '.join(fresh)}"
     )
 
 
@@ -182,7 +179,7 @@ def download_torchvision() -> StateDict:
     """Fetch torchvision's VGG-16 weights trained Caffe's way, into torch.hub's cache.
 
     Raises:
-        WeightsError: the download failed.
+        UserError: the download failed.
     """
     from torchvision.models import VGG16_Weights
 
@@ -190,7 +187,7 @@ def download_torchvision() -> StateDict:
     try:
         return dict(weights.get_state_dict(progress=True, check_hash=True))
     except (OSError, RuntimeError) as error:
-        raise WeightsError(
+        raise UserError(
             f"cannot download {weights.url}: {error}\n"
             "  fetch that file elsewhere and give its path with --restore_from"
         ) from None
@@ -200,14 +197,14 @@ def class_count(state: StateDict, source: str) -> int:
     """How many classes a SEANet checkpoint tells apart.
 
     Raises:
-        WeightsError: the state dict is not a SEANet's.
+        UserError: the state dict is not a SEANet's.
     """
     name = "classifier.conv2d_list.0.bias"
     bias = state.get(name)
     if bias is None or "aconv.weight" not in state:
         raise _no_fit(source, state)
     if bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
-        raise WeightsError(
+        raise UserError(
             f"{source}: {name} is {tuple(bias.shape)}, not one number for each of 2 to "
             f"{MOST_CLASSES} classes\n  the file is of another network"
         )
@@ -217,14 +214,14 @@ def class_count(state: StateDict, source: str) -> int:
 def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
     classes = class_count(state, source)
     if classes != network.num_classes:
-        raise WeightsError(
+        raise UserError(
             f"{source} is a checkpoint for {classes} classes, not {network.num_classes}\n"
             "  19 classes: SEAN_GTA5.py, 16 classes: SEAN_Synthia.py; or give --num_classes"
         )
     own = network.state_dict()
     if own.keys() != state.keys():
         differing = ", ".join(sorted(own.keys() ^ state.keys())[:4])
-        raise WeightsError(
+        raise UserError(
             f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}\n"
             "  give a state dict with the names of SEANet's, no more and no fewer"
         )
@@ -235,7 +232,7 @@ def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
 def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
     for name, value in state.items():
         if own[name].shape != value.shape or not value.is_floating_point():
-            raise WeightsError(
+            raise UserError(
                 f"{source}: {name} is {tuple(value.shape)} of {value.dtype}, not "
                 f"{tuple(own[name].shape)} of {own[name].dtype}\n  the file is of another network"
             )
@@ -244,9 +241,9 @@ def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
 def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
     """Convert the first layer from torchvision's input to ours, in place.
 
-    With w and b for x = (rgb / 255 - mean) / std, and y = bgr - BGR_MEAN, the outputs are the same
-    with w' = w / (255 std) and b' = b + sum(w (BGR_MEAN / 255 - mean) / std). Zero padding stands
-    for another grey in y than in x, so outputs at the border differ by at most 0.02 |w|.
+    With w and b for x = (rgb / 255 - mean) / std, and y = bgr - MEAN_BGR, the outputs are the same
+    with w' = w / (255 std) and b' = b + sum(w (MEAN_BGR / 255 - mean) / std). Zero padding stands
+    for another gray in y than in x, so outputs at the border differ by at most 0.02 |w|.
 
     Args:
         trunk: holds ``features.0``.
@@ -261,15 +258,15 @@ def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
     )
     weight, bias = trunk["features.0.weight"].double(), trunk["features.0.bias"].double()
     scale = torch.tensor(std, dtype=torch.float64).view(1, 3, 1, 1)
-    shift = torch.tensor(BGR_MEAN[::-1], dtype=torch.float64) / 255 - torch.tensor(mean)
+    shift = torch.tensor(MEAN_BGR[::-1], dtype=torch.float64) / 255 - torch.tensor(mean)
     offset = (weight / scale * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
     trunk["features.0.weight"] = (weight / (255 * scale)).flip(1).float()
     trunk["features.0.bias"] = (bias + offset).float()
-    return "Caffe-style" if caffe_style else "ImageNet-normalised"
+    return "Caffe-style" if caffe_style else "ImageNet-normalized"
 
 
-def _no_fit(source: str, state: StateDict) -> WeightsError:
-    return WeightsError(
+def _no_fit(source: str, state: StateDict) -> UserError:
+    return UserError(
         f"{source}: none of its {len(state)} tensors fits SEANet "
         f"(the first: {', '.join(list(state)[:3]) or 'none'})\n"
         "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"

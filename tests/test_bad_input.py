@@ -21,7 +21,7 @@ import evaluation
 import SEAN_GTA5
 from dataset.demo import write_demo
 from model.SEAN import SEANet
-from utils.trainer import main
+from utils.training.loop import main
 
 
 class Place(NamedTuple):
@@ -169,7 +169,7 @@ TRAINING: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "truncated target": (spoil(lambda p: halve(p.target_image)), "demo_000000"),
     "truncated target label": (spoil(lambda p: halve(p.target_label)), "gtFine_labelIds.png"),
     "truncated label": (spoil(lambda p: halve(p.label)), "labels/00001.png"),
-    "colours as label": (spoil(lambda p: paint(p.label, 7, "RGB")), "colours"),
+    "colors as label": (spoil(lambda p: paint(p.label, 7, "RGB")), "colors"),
     "ids out of range": (spoil(lambda p: paint(p.label, 200)), "no pixel of a known class"),
     "all ignored": (spoil(lambda p: paint(p.label, 0)), "no pixel of a known class"),
     "jpeg as label": (

@@ -11,7 +11,7 @@ from benchmarks.scoring import project_scores
 from benchmarks.setting import Setting, open_trainer, training_config
 from benchmarks.timing import Side, alternate
 from dataset.loaders import on_device
-from utils.train_step import train_step
+from utils.training.train_step import train_step
 
 CPU = torch.device("cpu")
 SETTING = Setting(device="cpu", input_size=(64, 32), images=2)
@@ -86,8 +86,8 @@ def test_photographs_are_like_photographs(tmp_path):
     assert 8 < 8 * file.stat().st_size / label.size < 13  # bits a pixel; 9 to 10 at full size
     Image.fromarray(label).save(file)
     assert 0.1 < 8 * file.stat().st_size / label.size < 1
-    grey = image[:, :512].mean(2) * np.outer(np.hanning(512), np.hanning(512))
-    amplitude = abs(np.fft.rfft2(grey - grey.mean()))
+    gray = image[:, :512].mean(2) * np.outer(np.hanning(512), np.hanning(512))
+    amplitude = abs(np.fft.rfft2(gray - gray.mean()))
     frequency = np.hypot(np.fft.fftfreq(512)[:, None], np.fft.rfftfreq(512)[None])
     band = (frequency > 0.01) & (frequency < 0.3)
     slope = np.polyfit(np.log(frequency[band]), np.log(amplitude[band]), 1)[0]

@@ -17,8 +17,8 @@ from dataset.cache import Cache
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.image_files import DataError
 from dataset.segmentation_dataset import SegmentationDataset
+from utils.errors import UserError
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_complete_cache_may_be_read_only(folder: Path) -> None:
     assert_equal(source(folder, cache), source(folder, None))
     folder.joinpath("cache").rename(folder / "elsewhere")
     folder.joinpath("cache").symlink_to("/proc/self")  # where nobody can write
-    with pytest.raises(DataError, match="cannot write into the cache"):
+    with pytest.raises(UserError, match="cannot write into the cache"):
         cache.reserve(needed)
     folder.joinpath("cache").unlink()
     folder.joinpath("elsewhere").rename(folder / "cache")
@@ -202,7 +202,7 @@ def test_the_space_announced_is_the_space_taken(
         free: int
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(10**9, 0, taken - 1))
-    with pytest.raises(DataError, match="12 of 12 entries"):
+    with pytest.raises(UserError, match="12 of 12 entries"):
         cache.reserve(needed)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Disk(10**9, 0, taken))
     cache.reserve(needed)

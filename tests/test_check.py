@@ -66,8 +66,8 @@ def test_own_classes_are_summed_over_their_ids(check: Check, folder: Path, tmp_p
     classes = tmp_path / "classes.yaml"
     classes.write_text(
         "classes:\n"
-        "  ground: {colour: [1, 2, 3], source: [7, 8], target: 99}\n"
-        "  air: {colour: [4, 5, 6], source: 23, target: 23}\n"
+        "  ground: {color: [1, 2, 3], source: [7, 8], target: 99}\n"
+        "  air: {color: [4, 5, 6], source: 23, target: 23}\n"
     )
     result = check("gta5", folder, "--classes", classes)
     assert result.returncode == 0, result.stdout
@@ -132,7 +132,7 @@ def test_modes_tell_16_bits(check: Check, folder: Path) -> None:
 
 
 def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
-    Image.new("L", (20, 10)).save(folder / "images/grey.jpg")
+    Image.new("L", (20, 10)).save(folder / "images/gray.jpg")
     plain = check("cityscapes", folder / "images")
     assert plain.returncode == 0, plain.stdout
     assert "4 images" in plain.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dataset.checked_yaml import CheckedYaml
-from dataset.image_files import DataError
+from utils.errors import UserError
 
 LAUGHS = "a: &a [x, x]\n" + "".join(
     f"{name}: &{name} [*{before}, *{before}]\n"
@@ -46,7 +46,7 @@ def test_what_is_not_plain_yaml_is_refused(
     path = write(tmp_path, text)
     monkeypatch.chdir(tmp_path)
     started = time.monotonic()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         CheckedYaml(path, "--classes")
     assert str(caught.value).startswith(f"{path}, line {line}, `")
     assert fragment in str(caught.value)
@@ -60,7 +60,7 @@ def test_file_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None
     path = tmp_path / "file.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot read .*file.yaml: .*\n  correct --classes"):
+    with pytest.raises(UserError, match=r"cannot read .*file.yaml: .*\n  correct --classes"):
         CheckedYaml(path, "--classes")
 
 
@@ -81,5 +81,5 @@ def test_values_and_their_order(start: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["a:\n  {}\n", "a: [0,\n  {}]\n"], ids=["alone", "in a list"])
 def test_what_is_no_number(number: str, form: str, tmp_path: Path) -> None:
     file = CheckedYaml(write(tmp_path, form.replace("{}", number)), "--classes")
-    with pytest.raises(DataError, match=r"line 2, a: .* instead of a whole number from 0 to 7\n  "):
+    with pytest.raises(UserError, match=r"line 2, a: .* instead of a whole number from 0 to 7\n  "):
         file.numbers(file.entries(file.root)["a"], 7)

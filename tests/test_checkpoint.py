@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from utils.checkpoint import (
-    CheckpointError,
+from utils.errors import UserError
+from utils.files import (
     load_tensors,
     make_folder,
     random_state,
@@ -88,7 +88,7 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch, exists):
     if exists:
         path.write_bytes(b"what was saved before")
     monkeypatch.setattr(os, "fsync", fail_to_sync)
-    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")) as caught:
+    with pytest.raises(UserError, match=re.escape(f"cannot write {path}")) as caught:
         save_tensors(path, content())
     assert os.strerror(errno.ENOSPC) in str(caught.value)
     assert files(tmp_path) == ({"last.pth": b"what was saved before"} if exists else {})
@@ -100,7 +100,7 @@ def test_full_disk_while_writing_leaves_the_old_file(tmp_path, size):
     path = tmp_path / "last.pth"
     path.write_bytes(b"what was saved before")
     (tmp_path / ".last.pth.writing").symlink_to("/dev/full")
-    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot write {path}")):
         save_tensors(path, torch.zeros(size))
     assert files(tmp_path) == {"last.pth": b"what was saved before"}
 
@@ -112,7 +112,7 @@ def test_a_write_that_fails_half_way_says_why(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match=os.strerror(errno.EFBIG)) as caught:
+        with pytest.raises(UserError, match=os.strerror(errno.EFBIG)) as caught:
             save_tensors(tmp_path / "last.pth", torch.zeros(1_000_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -145,14 +145,14 @@ def test_file_appears_only_when_complete(tmp_path):
 
 def test_folder_that_is_gone_is_named(tmp_path):
     path = tmp_path / "gone" / "last.pth"
-    with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot write {path}")):
         save_tensors(path, content())
 
 
 def test_place_that_cannot_be_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     for path in (tmp_path / "file" / "last.pth", tmp_path / ("a" * 250)):
-        with pytest.raises(CheckpointError, match=re.escape(f"cannot write {path}")):
+        with pytest.raises(UserError, match=re.escape(f"cannot write {path}")):
             save_tensors(path, content())
     assert files(tmp_path) == {"file": b"in the way"}
 
@@ -176,7 +176,7 @@ def test_make_folder(tmp_path):
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("in the way")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(CheckpointError, match=re.escape(str(path))):
+        with pytest.raises(UserError, match=re.escape(str(path))):
             make_folder(path)
 
 
@@ -189,7 +189,7 @@ def test_flipped_byte_in_the_middle_is_detected(tmp_path):
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    with pytest.raises(CheckpointError, match=re.escape(str(path))):
+    with pytest.raises(UserError, match=re.escape(str(path))):
         load_tensors(path)
 
 
@@ -206,7 +206,7 @@ def test_flipped_bit_anywhere_is_detected_or_harmless(tmp_path):
         try:
             if not equal(load_tensors(path), saved):
                 harmful.append(f"{place}: read as something else")
-        except CheckpointError:
+        except UserError:
             continue
         except Exception as error:
             harmful.append(f"{place}: {type(error).__name__}")
@@ -219,13 +219,13 @@ def test_truncated_file_is_detected(tmp_path, share):
     save_tensors(path, content())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=re.escape(str(path))):
+    with pytest.raises(UserError, match=re.escape(str(path))):
         load_tensors(path)
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
-        with pytest.raises(CheckpointError, match=re.escape(str(path))):
+        with pytest.raises(UserError, match=re.escape(str(path))):
             load_tensors(path)
 
 
@@ -237,7 +237,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return os.mkdir, (str(marker),)
 
     torch.save({"epoch": Payload()}, tmp_path / "last.pth")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(UserError):
         load_tensors(tmp_path / "last.pth")
     assert not marker.exists()
 

@@ -10,20 +10,20 @@ import pytest
 from PIL import Image
 
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.classes_file import OwnClasses, read_classes
+from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.image_files import DataError
 from dataset.labels import LabelSpace
 from dataset.layout import Layout
+from utils.errors import UserError
 
 GOOD = """\
 classes:
   road:
-    colour: [128, 64, 128]
+    color: [128, 64, 128]
     source: 1
     target: [7, 8]
-  sky: {colour: [70, 130, 180], source: [400, 65535]}
-  fence gate: {colour: [0, 0, 0], source: 0, target: 1}
+  sky: {color: [70, 130, 180], source: [400, 65535]}
+  fence gate: {color: [0, 0, 0], source: 0, target: 1}
 source:
   images: renders/rgb
   labels: renders/ids
@@ -34,7 +34,7 @@ target:
   label_suffix: _ids
 """
 ROAD, SKY, GATE = GOOD.splitlines()[1:5], GOOD.splitlines()[5], GOOD.splitlines()[6]
-CLASS = "{colour: [1, 2, %d], source: %d}"
+CLASS = "{color: [1, 2, %d], source: %d}"
 
 
 def classes(count: int) -> str:
@@ -60,21 +60,21 @@ MISTAKES: dict[str, tuple[str, str, int, str, str]] = {
     "list as name": ("  fence gate:", "  [a]:", 7, "classes.a list", "unknown key"),
     "class as id": (SKY, "  sky: 3", 6, "classes.sky", "'3' instead of keys with values"),
     "class as nothing": (SKY, "  sky:", 6, "classes.sky", "nothing instead of"),
-    "unknown key": ("    colour:", "    color:", 3, "classes.road.color", "unknown key"),
+    "unknown key": ("    color:", "    color:", 3, "classes.road.color", "unknown key"),
     "key twice": ("    target: [7", "    source: [7", 5, "classes.road.source", "in line 4"),
-    "no colour": ("    colour: [128, 64, 128]\n", "", 2, "classes.road.colour", "missing"),
+    "no color": ("    color: [128, 64, 128]\n", "", 2, "classes.road.color", "missing"),
     "no source": ("    source: 1\n", "", 2, "classes.road.source", "missing"),
-    "two colour values": ("64, 128]", "64]", 3, "classes.road.colour", "2 number(s) instead of 3"),
-    "colour of 256": ("64, 128]", "64, 256]", 3, "classes.road.colour", "'256' instead of a whole"),
-    "colour in hex": ("[128, 64, 128]", "0x804080", 3, "classes.road.colour", "'0x804080'"),
-    "colour by name": ("[128, 64, 128]", "violet", 3, "classes.road.colour", "'violet'"),
+    "two color values": ("64, 128]", "64]", 3, "classes.road.color", "2 number(s) instead of 3"),
+    "color of 256": ("64, 128]", "64, 256]", 3, "classes.road.color", "'256' instead of a whole"),
+    "color in hex": ("[128, 64, 128]", "0x804080", 3, "classes.road.color", "'0x804080'"),
+    "color by name": ("[128, 64, 128]", "violet", 3, "classes.road.color", "'violet'"),
     "no ids": ("[7, 8]", "[]", 5, "classes.road.target", "no label id"),
-    "colour of two classes": (
-        "[70, 130, 180]", "[128, 64, 128]", 6, "classes.sky.colour",
-        "the colour [128, 64, 128] is given to road already",
+    "color of two classes": (
+        "[70, 130, 180]", "[128, 64, 128]", 6, "classes.sky.color",
+        "the color [128, 64, 128] is given to road already",
     ),
-    "colour as nothing": (
-        "[128, 64, 128]", "", 3, "classes.road.colour",
+    "color as nothing": (
+        "[128, 64, 128]", "", 3, "classes.road.color",
         "nothing instead of a whole number from 0 to 255",
     ),
     "negative id": ("source: 1\n", "source: -1\n", 4, "classes.road.source", "'-1' instead of"),
@@ -107,7 +107,7 @@ def read(folder: Path, text: str = GOOD) -> OwnClasses:
 def test_a_mistake_is_told_with_line_and_key(case: str, tmp_path: Path) -> None:
     old, new, line, key, problem = MISTAKES[case]
     assert GOOD.count(old) == 1
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'classes.yaml'}, line {line}, {key}: ")
@@ -132,7 +132,7 @@ def test_255_classes_fit(tmp_path: Path) -> None:
     assert own.source.layout is None
 
 
-def test_meaning_is_all_but_the_colours(tmp_path: Path) -> None:
+def test_meaning_is_all_but_the_colors(tmp_path: Path) -> None:
     meaning = read(tmp_path).meaning
     assert (
         read(tmp_path, "# mine\n" + GOOD.replace("[70, 130, 180]", "[1, 2, 3]")).meaning == meaning
@@ -179,7 +179,7 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path: Path) ->
     kind = own.target.data_set(CityscapesDataset)
     assert kind(tmp_path / "city", (8, 8)).names == ["x_leftImg8bit.png"]
     assert kind(tmp_path / "plain", (8, 8)).names == ["x.png"]
-    with pytest.raises(DataError, match=r"leftImg8bit/val or .*/images"):
+    with pytest.raises(UserError, match=r"leftImg8bit/val or .*/images"):
         kind(tmp_path / "none", (8, 8))
 
 
@@ -191,5 +191,5 @@ def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path: Path) -> No
     )
     kind = own.target.data_set(CityscapesDataset)
     assert len(kind(tmp_path, (8, 8), labels="none")) == 1
-    with pytest.raises(DataError, match=r"no class has label ids for .*photos/val"):
+    with pytest.raises(UserError, match=r"no class has label ids for .*photos/val"):
         kind(tmp_path, (8, 8), labels="own size")

@@ -8,8 +8,8 @@ import torch
 
 from SEAN_GTA5 import EXPERIMENT as GTA5
 from SEAN_Synthia import EXPERIMENT as SYNTHIA
-from utils.config import DEMO_EVALUATION, DEMO_TRAINING, EvaluationConfig, TrainingConfig
-from utils.options import changed_options, parse_options, plain_options
+from utils.command_line import changed_options, parse_options, plain_options
+from utils.options import DEMO_EVALUATION, DEMO_TRAINING, EvaluationConfig, TrainingConfig
 
 CONFIGS = (TrainingConfig, EvaluationConfig)
 FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]

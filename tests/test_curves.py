@@ -11,7 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from utils.curves import curves_figure, smooth
+from utils.training.curves import curves_figure, smooth
 
 
 def interval(iteration: int, **changes: float) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from dataset.demo import draw_scene, write_demo
-from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, IGNORE_LABEL, SYNTHIA_IDS
+from utils.errors import UserError
 
 SIZE = (128, 64)
 SOURCE, TARGET = 16, 10
@@ -85,11 +85,11 @@ def test_domains_differ_in_look_but_not_in_layout(scenes):
     saturation = [np.ptp(images.astype(float), axis=-1).mean() for images in (render, camera)]
     assert saturation[0] > 1.5 * saturation[1]
     sky = CLASSES_19.names.index("sky")
-    sky_colours = [
+    sky_colors = [
         images[labels == sky].mean(0)
         for images, labels in ((render, render_labels), (camera, camera_labels))
     ]
-    assert np.abs(sky_colours[0] - sky_colours[1]).max() > 30
+    assert np.abs(sky_colors[0] - sky_colors[1]).max() > 30
     for name, most in (("road", 0.08), ("sky", 0.05), ("building", 0.1)):
         train_id = CLASSES_19.names.index(name)
         shares = [(labels == train_id).mean() for labels in (render_labels, camera_labels)]
@@ -110,7 +110,7 @@ def test_gta5_layout_and_formats(gta5):
             assert (labels.mode, labels.size) == ("P", SIZE)
             seen |= set(np.unique(np.asarray(labels)).tolist())
             car = labels.getpalette()[3 * 26 : 3 * 27]
-            assert tuple(car) == CLASSES_19.colours[CLASSES_19.names.index("car")]
+            assert tuple(car) == CLASSES_19.colors[CLASSES_19.names.index("car")]
     assert seen == set(CITYSCAPES_IDS.values())
 
 
@@ -218,12 +218,12 @@ def test_real_data_is_never_touched(tmp_path):
     real = tmp_path / "GTA5/images/00001.png"
     real.parent.mkdir(parents=True)
     real.write_bytes(b"real")
-    with pytest.raises(DataError, match="GTA5 holds files that are not the demo's"):
+    with pytest.raises(UserError, match="GTA5 holds files that are not the demo's"):
         write_demo(tmp_path, "gta5", 1, 1, SIZE)
     assert contents(tmp_path) == {str(Path("GTA5/images/00001.png")): b"real"}
 
 
 def test_what_cannot_be_written_is_named(tmp_path):
     (tmp_path / "GTA5").write_text("in the way")
-    with pytest.raises(DataError, match=r"cannot write the demo's .*GTA5"):
+    with pytest.raises(UserError, match=r"cannot write the demo's .*GTA5"):
         write_demo(tmp_path, "gta5", count_source=1, count_target=1, size=(64, 32))

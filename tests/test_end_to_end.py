@@ -85,8 +85,8 @@ def test_evaluation_scores_as_the_original(trained: Trained, tmp_path: Path) -> 
     differing = (prediction != golden["eval_predictions"][0]) & (labels != 255)
     assert prediction.shape == (128, 256)
     assert differing.sum() <= 10
-    colours = np.asarray(Image.open(tmp_path / f"{name}_color.png"))
-    assert tuple(colours[5, 5]) == LABEL_SPACES[benchmark.num_classes].colours[prediction[5, 5]]
+    colors = np.asarray(Image.open(tmp_path / f"{name}_color.png"))
+    assert tuple(colors[5, 5]) == LABEL_SPACES[benchmark.num_classes].colors[prediction[5, 5]]
     assert (tmp_path / f"{name}_panel.png").exists()
 
 

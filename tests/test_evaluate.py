@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from utils.evaluate import class_map
+from utils.evaluation.predict import class_map
 
 
 @pytest.mark.parametrize("size", [(32, 64), (37, 61), (4, 8), (3, 5)])

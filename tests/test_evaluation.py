@@ -17,15 +17,15 @@ from PIL import Image
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
-from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13
-from dataset.network_input import network_input
+from dataset.transforms import network_input
 from evaluation import Evaluation
 from model.SEAN import SEANet
 from tests.reference import as_tensors, fixture
-from utils.config import EvaluationConfig
-from utils.evaluate import class_map, confidence_map
-from utils.scores import Scores
+from utils.errors import UserError
+from utils.evaluation.predict import class_map, confidence_map
+from utils.evaluation.scores import Scores
+from utils.options import EvaluationConfig
 
 SIZE = (64, 32)
 OFFICIAL_NAMES = {"light": "traffic light", "sign": "traffic sign"}
@@ -161,17 +161,17 @@ def test_protocol_names_the_variant(
     assert f", fp32{named}, nothing was scored" in protocol
 
 
-def test_colours_and_label_ids_are_the_classes(evaluated: Evaluated, data: Path) -> None:
+def test_colors_and_label_ids_are_the_classes(evaluated: Evaluated, data: Path) -> None:
     space = LABEL_SPACES[len(evaluated.scores.names)]
     for stem in stems(data):
         classes = read(evaluated.folder / f"{stem}.png")
         ids = np.array(ids_of(evaluated.scores))[classes]
         np.testing.assert_array_equal(read(evaluated.folder / f"label_ids/{stem}.png"), ids)
-        colours = np.array(space.colours)[classes]
-        np.testing.assert_array_equal(read(evaluated.folder / f"{stem}_color.png"), colours)
+        colors = np.array(space.colors)[classes]
+        np.testing.assert_array_equal(read(evaluated.folder / f"{stem}_color.png"), colors)
 
 
-def test_pictures_have_a_colour_bar_under_them(evaluated: Evaluated, data: Path) -> None:
+def test_pictures_have_a_color_bar_under_them(evaluated: Evaluated, data: Path) -> None:
     for kind in ("attention", "confidence"):
         height, width, channels = read(evaluated.folder / f"{stems(data)[0]}_{kind}.png").shape
         assert (width, channels) == (128, 3)
@@ -314,14 +314,14 @@ def test_some_labels_missing_is_a_mistake(
     stem = stems(unlabelled, "test")[0].replace("_leftImg8bit", "_gtFine_labelIds")
     (unlabelled / "gtFine/test/demo").mkdir(parents=True)
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
-    with pytest.raises(DataError, match="1 of 2 images have no label map"):
+    with pytest.raises(UserError, match="1 of 2 images have no label map"):
         evaluation(checkpoint, unlabelled, tmp_path / "maps", split="test")
 
 
 def test_a_plain_folder_is_for_own_images(
     checkpoint: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="--images"):
+    with pytest.raises(UserError, match="--images"):
         evaluation(checkpoint, unlabelled / "leftImg8bit/test", tmp_path / "maps")
 
 
@@ -333,12 +333,12 @@ def test_images_called_like_pictures_of_others_are_refused(
         Image.new("RGB", (128, 64)).save(folder / name)
     names = tmp_path / "list.txt"
     names.write_text("a_leftImg8bit.png\na_leftImg8bit_color.png\n")
-    with pytest.raises(DataError, match="one name"):
+    with pytest.raises(UserError, match="one name"):
         evaluation(checkpoint, unlabelled, tmp_path / "maps", split="test", data_list=str(names))
 
 
 def test_split_without_images_names_it(checkpoint: Path, data: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"leftImg8bit/test\n  expected: .*gtFine/test"):
+    with pytest.raises(UserError, match=r"leftImg8bit/test\n  expected: .*gtFine/test"):
         evaluation(checkpoint, data, tmp_path, split="test")
 
 
@@ -347,12 +347,12 @@ def test_label_ids_beside_other_files_are_refused(
 ) -> None:
     (tmp_path / "label_ids").mkdir()
     (tmp_path / "label_ids/other_000000_000019.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"label_ids holds other_000000_000019\.png"):
+    with pytest.raises(UserError, match=r"label_ids holds other_000000_000019\.png"):
         evaluation(checkpoint, data, tmp_path, export="label_ids")
 
 
 def test_attention_of_a_network_without_is_refused(
     checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="--save_attention"):
+    with pytest.raises(UserError, match="--save_attention"):
         evaluation(checkpoint, data, tmp_path, save_attention=True, no_attention=True)

@@ -11,9 +11,9 @@ import pytest
 import scipy.io
 
 from dataset.demo import write_demo
-from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT
-from utils.experiment import open_data
+from utils.errors import UserError
+from utils.training.experiment import open_data
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refusal(root: Path, **options: Any) -> str:
     folders = {"data_dir_source": str(root / "GTA5"), "data_dir_target": str(root / "Cityscapes")}
     config = replace(EXPERIMENT.defaults, input_size=(64, 32), **(folders | options))
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         open_data(EXPERIMENT, config, None)
     return str(caught.value)
 

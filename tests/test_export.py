@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dataset.network_input import MEAN_BGR
+from dataset.transforms import MEAN_BGR
 from model.export import EXTENSIONS, main
 from model.SEAN import SEANet
 from tests.reference import reference_network

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
-from dataset.image_files import DataError, read_image, read_label_ids
+from dataset.image_files import read_image, read_label_ids
+from utils.errors import UserError
 
 SIZE = (23, 31)  # height, width
 EXIF_ORIENTATION, QUARTER_TURN = 0x0112, 6
@@ -65,7 +66,7 @@ def test_cmyk_jpeg_is_read_as_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_grey_image_becomes_three_equal_channels(tmp_path, rgb, extension):
+def test_gray_image_becomes_three_equal_channels(tmp_path, rgb, extension):
     path = save(tmp_path / f"a.{extension}", rgb[..., 0], quality=100)
     image = read_image(path)
     assert image.shape == (*SIZE, 3)
@@ -79,7 +80,7 @@ def test_transparency_is_dropped(tmp_path, rgb, rng):
     np.testing.assert_array_equal(image, rgb)
 
 
-def test_palette_image_becomes_its_colours(tmp_path, rng, ids):
+def test_palette_image_becomes_its_colors(tmp_path, rng, ids):
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
     with_palette(ids, palette).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), palette[ids])
@@ -119,7 +120,7 @@ def test_8_bit_label_ids(tmp_path, ids):
 
 
 @pytest.mark.parametrize("bits", [8, 6])
-def test_palette_label_map_gives_ids_and_not_colours(tmp_path, rng, ids, bits):
+def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, ids, bits):
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
     with_palette(ids, palette).save(tmp_path / "a.png", bits=bits)
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
@@ -140,16 +141,16 @@ def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
 
 
-def test_label_map_of_colours_is_refused(tmp_path, rgb):
-    path = save(tmp_path / "colours.png", rgb)
-    with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+def test_label_map_of_colors_is_refused(tmp_path, rgb):
+    path = save(tmp_path / "colors.png", rgb)
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         read_label_ids(path)
-    assert "colours" in str(caught.value)
+    assert "colors" in str(caught.value)
 
 
 def test_label_map_with_losses_is_refused(tmp_path, ids):
     path = save(tmp_path / "label.png", ids, format="JPEG")
-    with pytest.raises(DataError, match=re.escape(str(path))) as caught:
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         read_label_ids(path)
     assert "PNG" in str(caught.value)
 
@@ -159,7 +160,7 @@ def test_label_map_with_losses_is_refused(tmp_path, ids):
 def test_what_is_no_image_is_named(tmp_path, read, content):
     path = tmp_path / "0001.png"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
         read(path)
 
 
@@ -168,7 +169,7 @@ def test_other_formats_are_refused_whatever_their_name(tmp_path, rgb, format):
     if format == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow writes no AVIF")
     path = save(tmp_path / "0001.png", rgb, format=format)
-    with pytest.raises(DataError, match=re.escape(f"cannot read {path}: it is not an image of")):
+    with pytest.raises(UserError, match=re.escape(f"cannot read {path}: it is not an image of")):
         read_image(path)
 
 
@@ -178,7 +179,7 @@ def test_any_error_of_a_decoder_names_the_file(tmp_path, rgb):
     place = content.index(struct.pack("<HH", 273, 4))  # StripOffsets, of the type LONG
     content[place + 2] = 5  # RATIONAL: Pillow raises TypeError
     path.write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
         read_image(path)
 
 
@@ -193,7 +194,7 @@ def test_pictures_of_phones_are_read(tmp_path):
 @pytest.mark.parametrize("read", [read_image, read_label_ids])
 def test_missing_file_and_folder_are_named(tmp_path, read):
     for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+        with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
             read(path)
 
 
@@ -209,7 +210,7 @@ def test_truncated_file_is_not_read_half(tmp_path, rgb, ids, kind, share):
     read = read_label_ids if kind in ("label", "palette") else read_image
     read(path)
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
         read(path)
 
 
@@ -219,20 +220,20 @@ def test_damaged_png_is_not_read(tmp_path, rgb, ids, kind):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(f"cannot read {path}")):
+    with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
         (read_image if kind == "image" else read_label_ids)(path)
 
 
 @pytest.mark.parametrize("transparent", [False, True])
-@pytest.mark.parametrize("colours", [2, 10, 200])
-def test_palette_label_maps_of_any_depth_give_their_ids(tmp_path, colours, transparent):
-    rng = np.random.default_rng(colours)
-    picture = Image.fromarray(rng.integers(0, 256, (31, 47, 3), dtype=np.uint8)).quantize(colours)
+@pytest.mark.parametrize("colors", [2, 10, 200])
+def test_palette_label_maps_of_any_depth_give_their_ids(tmp_path, colors, transparent):
+    rng = np.random.default_rng(colors)
+    picture = Image.fromarray(rng.integers(0, 256, (31, 47, 3), dtype=np.uint8)).quantize(colors)
     picture.save(tmp_path / "ids.png", **({"transparency": 1} if transparent else {}))
     np.testing.assert_array_equal(read_label_ids(tmp_path / "ids.png"), np.asarray(picture))
 
 
-def test_transparent_colour_changes_no_value(tmp_path):
+def test_transparent_color_changes_no_value(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png", transparency=tuple(image[0, 0].tolist()))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)

@@ -18,14 +18,14 @@ NOTHING = (
 # Pattern of the importing module -> patterns of what it may import of the project; first one wins.
 ALLOWED = {
     **{f"utils.{name}": () for name in NOTHING},
-    "utils.config": ("utils.options",),
-    "utils.evaluate": ("utils.metrics",),
-    "utils.scores": ("utils.metrics",),
-    "utils.report": ("utils.scores", "utils.visualization"),
-    **{name: ("dataset.*", "utils.config", "utils.trainer") for name in SCRIPTS},
+    "utils.options": ("utils.command_line",),
+    "utils.evaluation.predict": ("utils.evaluation.metrics",),
+    "utils.evaluation.scores": ("utils.evaluation.metrics",),
+    "utils.evaluation.report": ("utils.evaluation.scores", "utils.evaluation.pictures"),
+    **{name: ("dataset.*", "utils.options", "utils.training.loop") for name in SCRIPTS},
     # These are commands, not the data or the network: they read options and end with messages.
-    "dataset.check": ("dataset.*", "utils.options", "utils.reporting"),
-    "model.export": ("model.*", "utils.checkpoint", "utils.options", "utils.reporting"),
+    "dataset.check": ("dataset.*", "utils.command_line", "utils.training.log"),
+    "model.export": ("model.*", "utils.files", "utils.command_line", "utils.training.log"),
     "dataset*": ("dataset.*",),
     "model*": ("model.*",),
     "utils*": ("dataset.*", "model.*", "utils.*"),
@@ -99,7 +99,7 @@ def imports(trees):
 def test_rules_meet_the_modules_they_name(imports):
     named = {pattern for pattern in ALLOWED if "*" not in pattern}
     assert named <= set(imports)
-    assert {"dataset.labels", "model.SEAN", "utils.trainer"} <= set(imports)
+    assert {"dataset.labels", "model.SEAN", "utils.training.loop"} <= set(imports)
     assert "dataset.labels" in imports["dataset.gta5_dataset"]
 
 
@@ -136,32 +136,32 @@ def test_training_scripts_are_values_and_one_call(script, trees):
 @pytest.mark.parametrize(
     ("source", "found"),
     [
-        ("import utils.metrics", {"utils.metrics"}),
+        ("import utils.evaluation.metrics", {"utils.evaluation.metrics"}),
         ("import numpy, model.SEAN as net", {"model.SEAN"}),
         ("from model.SEAN import SEANet", {"model.SEAN"}),
         ("from dataset import labels, os", {"dataset.labels"}),
-        ("from . import metrics", {"utils.metrics"}),
-        ("from .metrics import mean_iou", {"utils.metrics"}),
+        ("from . import metrics", {"utils.evaluation.metrics"}),
+        ("from .metrics import mean_iou", {"utils.evaluation.metrics"}),
         ("from ..model import SEAN", {"model.SEAN"}),
         ("def later():\n    from evaluation import main", {"evaluation"}),
         ("from torch import nn", set()),
     ],
 )
 def test_every_way_to_import_is_seen(source, found):
-    known = {"utils.metrics", "model.SEAN", "dataset.labels", "evaluation"}
-    assert imported("utils.losses", ast.parse(source), known) == found
+    known = {"utils.evaluation.metrics", "model.SEAN", "dataset.labels", "evaluation"}
+    assert imported("utils.training.losses", ast.parse(source), known) == found
 
 
 @pytest.mark.parametrize(
     ("name", "target"),
     [
-        ("dataset.labels", "utils.config"),
+        ("dataset.labels", "utils.options"),
         ("model.teacher", "dataset.labels"),
-        ("utils.losses", "utils.metrics"),
-        ("utils.evaluate", "utils.losses"),
+        ("utils.training.losses", "utils.evaluation.metrics"),
+        ("utils.evaluation.predict", "utils.training.losses"),
         ("SEAN_GTA5", "model.SEAN"),
         ("evaluation", "SEAN_GTA5"),
-        ("utils.trainer", "evaluation"),
+        ("utils.training.loop", "evaluation"),
     ],
 )
 def test_a_breach_is_found(name, target):

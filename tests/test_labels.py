@@ -68,21 +68,21 @@ def test_data_sets_use_their_table(dataset, table):
     assert dataset.label_space.table(dataset.label_ids) == table
 
 
-def test_names_ids_and_colours_are_those_of_cityscapes():
+def test_names_ids_and_colors_are_those_of_cityscapes():
     shorter = {"traffic light": "light", "traffic sign": "sign"}
     theirs = {c.train_id: c for c in Cityscapes.classes if 0 <= c.train_id < 19}
     assert len(theirs) == CLASSES_19.num_classes == 19
     for train_id, entry in theirs.items():
         name = shorter.get(entry.name, entry.name)
         assert CLASSES_19.names[train_id] == name
-        assert CLASSES_19.colours[train_id] == entry.color
+        assert CLASSES_19.colors[train_id] == entry.color
         assert CITYSCAPES_IDS[name] == entry.id
 
 
 def test_16_classes():
     assert CLASSES_16.names == NAMES_16
-    colours = dict(zip(CLASSES_19.names, CLASSES_19.colours, strict=True))
-    assert CLASSES_16.colours == tuple(colours[name] for name in NAMES_16)
+    colors = dict(zip(CLASSES_19.names, CLASSES_19.colors, strict=True))
+    assert CLASSES_16.colors == tuple(colors[name] for name in NAMES_16)
     assert set(CLASSES_19.names) - set(CLASSES_16.names) == {"terrain", "truck", "train"}
     assert {19: CLASSES_19, 16: CLASSES_16} == LABEL_SPACES
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dataset.image_files import DataError
 from dataset.layout import files_below
+from utils.errors import UserError
 
 
 @pytest.fixture
@@ -40,6 +40,6 @@ def test_a_subfolder_that_cannot_be_read_is_named(
 
     monkeypatch.setattr(os, "scandir", scan_open_folders)
     message = f"cannot read the folder {closed}: {os.strerror(errno.EACCES)}\n"
-    with pytest.raises(DataError, match=re.escape(message)):
+    with pytest.raises(UserError, match=re.escape(message)):
         files_below(folder)
     assert files_below(folder / "aachen") == {"a.png"}

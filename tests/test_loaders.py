@@ -9,8 +9,8 @@ from PIL import Image
 
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import EpochSampler, collate, make_loader, on_device, sequential_batches
-from dataset.network_input import network_input
 from dataset.segmentation_dataset import Sample
+from dataset.transforms import network_input
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4
 
@@ -113,7 +113,7 @@ def test_collate_without_labels():
     assert collate([sample(1, None), sample(2, None)]).labels == ()
 
 
-def test_on_device_normalises():
+def test_on_device_normalizes():
     batch = collate([sample(1), sample(2, (5, 7))])
     images, labels = on_device(batch, torch.device("cpu"))
     assert torch.equal(images, network_input(batch.images))

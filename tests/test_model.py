@@ -89,7 +89,7 @@ def test_without_attention_features_pass_unweighted(small_network):
     assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_trunk_has_no_dropout_and_no_normalisation():
+def test_trunk_has_no_dropout_and_no_normalization():
     with torch.device("meta"):
         kinds = [type(layer) for layer in vgg16_trunk()]
     assert set(kinds) == {nn.Conv2d, nn.ReLU, nn.MaxPool2d}

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset.network_input import network_input, resize_image
+from dataset.transforms import network_input, resize_image
 
 
 @pytest.mark.parametrize("size", [(40, 24), (61, 47), (130, 90)])

@@ -19,7 +19,7 @@ import evaluation
 import SEAN_GTA5
 from examples.own_classes.draw import draw
 from tests.parity import ROOT
-from utils.trainer import main
+from utils.training.loop import main
 
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"
 NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
@@ -141,9 +141,9 @@ def test_all_ids_of_a_class_are_scored(trained: Trained, tmp_path: Path) -> None
     check_scores(np.array([0, 0, 0, 0, 0, 100 * vehicles]), tmp_path / "maps")
 
 
-def test_pictures_have_the_files_colours(trained: Trained, maps: Path) -> None:
-    colours = re.findall(r"colour: \[(\d+), (\d+), (\d+)\]", trained.classes.read_text())
-    palette = np.array(colours, np.uint8)
+def test_pictures_have_the_files_colors(trained: Trained, maps: Path) -> None:
+    colors = re.findall(r"color: \[(\d+), (\d+), (\d+)\]", trained.classes.read_text())
+    palette = np.array(colors, np.uint8)
     predicted = np.asarray(Image.open(maps / "0000_photo.png"))
     painted = np.asarray(Image.open(maps / "0000_photo_color.png"))
     np.testing.assert_array_equal(painted, palette[predicted])

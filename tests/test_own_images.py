@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import evaluation
-from dataset.image_files import DataError
 from dataset.labels import CLASSES_16, LabelSpace
-from dataset.network_input import MEAN_BGR
+from dataset.transforms import MEAN_BGR
 from model.SEAN import Prediction
 from tests.test_bad_input import network_state
 from tests.test_video import frames, write
-from utils.config import EvaluationConfig
-from utils.own_images import ENDINGS, paint_pictures, predict_own_images
-from utils.video import VideoFile
-from utils.visualization import Picture, attention_over, heat_map
+from utils.errors import UserError
+from utils.evaluation.own_images import ENDINGS, paint_pictures, predict_own_images
+from utils.evaluation.pictures import Picture, attention_over, heat_map
+from utils.evaluation.video import VideoFile
+from utils.options import EvaluationConfig
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 CPU = torch.device("cpu")
@@ -113,9 +113,9 @@ def test_images_equal_the_naive_computation(
         classes = read(maps / f"{stem}.png")
         assert classes.shape == picture.shape[:2]
         assert (classes != naive_classes(picture)).mean() < 0.002, name  # ties between channels
-        colours = np.array(SPACE.colours)[classes]
-        np.testing.assert_array_equal(read(maps / f"{stem}_color.png"), colours)
-        blend = np.floor((1 - alpha) * picture + alpha * colours)
+        colors = np.array(SPACE.colors)[classes]
+        np.testing.assert_array_equal(read(maps / f"{stem}_color.png"), colors)
+        blend = np.floor((1 - alpha) * picture + alpha * colors)
         np.testing.assert_array_equal(read(maps / f"{stem}_overlay.png"), blend)
     assert len(np.unique(read(maps / "day/b.c.png"))) == 3
     assert "nothing was scored" in capsys.readouterr().out
@@ -160,10 +160,10 @@ def test_photographs_are_turned_upright(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "maps/photo_overlay.png"), np.rot90(stored, -1))
 
 
-def test_the_legend_holds_every_colour(photos: Path, tmp_path: Path) -> None:
+def test_the_legend_holds_every_color(photos: Path, tmp_path: Path) -> None:
     predict(photos / "a.png", tmp_path / "maps")
-    found = {tuple(colour) for colour in read(tmp_path / "maps/legend.png").reshape(-1, 3).tolist()}
-    assert set(SPACE.colours) <= found
+    found = {tuple(color) for color in read(tmp_path / "maps/legend.png").reshape(-1, 3).tolist()}
+    assert set(SPACE.colors) <= found
 
 
 def test_no_more_than_a_batch_is_held() -> None:
@@ -193,8 +193,8 @@ def test_a_video_gives_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str
     video = VideoFile(tmp_path / "maps/drive_overlay.mp4")
     assert (video.size, video.frame_rate, video.announced) == ((64, 32), 12.5, 11)
     for result, frame in zip(video, VideoFile(source), strict=True):
-        colours = np.array(SPACE.colours)[naive_classes(frame)]
-        assert np.abs(result - (0.6 * frame + 0.4 * colours)).mean() < 12  # the codec's loss
+        colors = np.array(SPACE.colors)[naive_classes(frame)]
+        assert np.abs(result - (0.6 * frame + 0.4 * colors)).mean() < 12  # the codec's loss
     out = capsys.readouterr().out
     assert "11 frames of 64x32, 12.5 a second" in out
     assert "nothing was scored" in out
@@ -260,7 +260,7 @@ def test_what_would_do_harm_is_refused(
         (photos / more).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(photos / more)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         predict(tmp_path / source, tmp_path / folder)
     assert fragment in str(caught.value)
     assert "\n  " in str(caught.value)
@@ -281,7 +281,7 @@ def test_options_without_meaning_are_refused(
     source: str, options: dict[str, Any], photos: Path, tmp_path: Path
 ) -> None:
     write(tmp_path / "drive.avi", frames(2), "MJPG")
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         predict(tmp_path / source, tmp_path / "maps", **options)
     problem, _, advice = str(caught.value).partition("\n  ")
     refused = set(options) - ({"save_attention"} if source == "photos" else set())
@@ -303,7 +303,7 @@ def test_files_that_are_no_images_are_named_before_any_is_written(
     (photos / "day/letter.jpg").write_text("dear reader")
     (photos / "e.bmp").write_bytes(b"")
     (photos / "header.png").write_bytes((photos / "a.png").read_bytes()[:12])
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         predict(photos, tmp_path / "maps")
     problem, _, advice = str(caught.value).partition("\n  ")
     for name in ("day/letter.jpg", "e.bmp", "header.png"):
@@ -330,7 +330,7 @@ def test_evaluation_predicts_own_images(
     monkeypatch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
     evaluation.main()
     assert len(written(tmp_path / "maps")) == 16
-    assert (read(tmp_path / "maps/day/a_overlay.png") == CLASSES_16.colours[15]).all()
+    assert (read(tmp_path / "maps/day/a_overlay.png") == CLASSES_16.colors[15]).all()
     assert (read(tmp_path / "maps/day/a.png") == 15).all()
     out = capfd.readouterr().out
     assert "nothing was scored" in out

@@ -15,8 +15,8 @@ from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.image_files import read_image
 from dataset.segmentation_dataset import LabelUse
-from utils.panels import panels
-from utils.visualization import Picture, colour_map
+from utils.evaluation.panels import panels
+from utils.evaluation.pictures import Picture, color_map
 
 CAR = 13
 WIDTH, HEIGHT, GAP, TITLE = 256, 128, 8, 30
@@ -61,10 +61,10 @@ def test_a_panel_shows_input_prediction_truth_error_and_attention(root: Path) ->
     photograph, prediction, truth, error, attention = tiles(picture)
     original = read_image(dataset.image_folder / name).astype(int)
     assert np.abs(photograph - original).mean() < 15  # it is blurred by the network's input size
-    colours = dataset.label_space.colours
-    assert (prediction == colours[CAR]).all()
-    np.testing.assert_array_equal(truth, colour_map(dataset.read_label(name), colours))
-    right = (truth == colours[CAR]).all(-1)
+    colors = dataset.label_space.colors
+    assert (prediction == colors[CAR]).all()
+    np.testing.assert_array_equal(truth, color_map(dataset.read_label(name), colors))
+    right = (truth == colors[CAR]).all(-1)
     assert (error[right] == 235).all()
     legend = picture[TITLE + HEIGHT + GAP :]
     assert set(map(tuple, truth.reshape(-1, 3))) <= set(map(tuple, legend.reshape(-1, 3)))

@@ -14,11 +14,12 @@ from torch import nn
 from torchvision.models import VGG16_Weights
 
 from dataset.demo import draw_scene
-from dataset.network_input import network_input
-from model.pretrained import WeightsError, class_count, initialise, load_weights, read_state_dict
+from dataset.transforms import network_input
+from model.pretrained import class_count, initialize, load_weights, read_state_dict
 from model.SEAN import SEANet
 from tests import fixture
 from tests.reference import as_tensors
+from utils.errors import UserError
 
 UNTOUCHED = 7.0
 CONVOLUTIONS = fixture.VGG_INDICES
@@ -62,7 +63,7 @@ def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, order):
         names.reverse()
     path = tmp_path / "fcn8s_from_caffe.pth"
     torch.save({name: fcn8s[name] for name in names}, path)
-    report = initialise(network, str(path))
+    report = initialize(network, str(path))
     for index, name in zip(CONVOLUTIONS, fixture.CAFFE_NAMES, strict=True):
         layer = network.features[index]
         assert torch.equal(layer.weight, fcn8s[f"{name}.weight"]), name
@@ -78,13 +79,13 @@ def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, order):
 @pytest.mark.parametrize("missing", ["conv3_2.weight", "conv5_3.bias"])
 def test_fcn8s_that_lacks_a_layer_is_refused(network, fcn8s, missing):
     state = {name: value for name, value in fcn8s.items() if name != missing}
-    with pytest.raises(WeightsError, match=re.escape(missing)):
+    with pytest.raises(UserError, match=re.escape(missing)):
         load_weights(network, state, "file.pth")
 
 
 def test_other_shapes_are_refused_and_nothing_is_changed(network, fcn8s):
     state = {**fcn8s, "conv5_3.weight": torch.zeros(512, 512, 1, 1)}
-    with pytest.raises(WeightsError, match=r"file\.pth"):
+    with pytest.raises(UserError, match=r"file\.pth"):
         load_weights(network, state, "file.pth")
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
@@ -115,7 +116,7 @@ def vgg_file(vgg, classifier):
 @pytest.mark.parametrize(
     ("weights", "classifier"),
     [
-        pytest.param(VGG16_Weights.IMAGENET1K_V1, 0.5, id="ImageNet normalisation"),
+        pytest.param(VGG16_Weights.IMAGENET1K_V1, 0.5, id="ImageNet normalization"),
         pytest.param(VGG16_Weights.IMAGENET1K_FEATURES, float("nan"), id="Caffe-style"),
     ],
 )
@@ -156,7 +157,7 @@ def test_other_torchvision_networks_are_refused(network, name):
         other = torchvision.models.get_model(name, weights=None)
     state = {key: value for key, value in other.state_dict().items() if value.numel() < 3_000_000}
     state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in state.items()}
-    with pytest.raises(WeightsError, match=rf"{name}\.pth"):
+    with pytest.raises(UserError, match=rf"{name}\.pth"):
         load_weights(network, state, f"{name}.pth")
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
@@ -181,7 +182,7 @@ def download(monkeypatch):
 
 def test_download_is_loaded(network, vgg, download):
     asked = download(vgg_file(vgg, float("nan")))
-    report = initialise(network, "torchvision")
+    report = initialize(network, "torchvision")
     assert asked == [VGG16_Weights.IMAGENET1K_FEATURES.url]
     assert torch.equal(network.features[27].weight, vgg[28].weight)
     assert "IMAGENET1K_FEATURES" in report
@@ -197,8 +198,8 @@ def test_download_is_loaded(network, vgg, download):
 )
 def test_failed_download_tells_what_to_fetch(network, download, error):
     download(error)
-    with pytest.raises(WeightsError) as caught:
-        initialise(network, "torchvision")
+    with pytest.raises(UserError) as caught:
+        initialize(network, "torchvision")
     assert VGG16_Weights.IMAGENET1K_FEATURES.url in str(caught.value)
     assert "--restore_from" in str(caught.value)
 
@@ -215,7 +216,7 @@ def test_checkpoint_round_trip(network, tmp_path):
     with torch.no_grad():
         network.aconv.weight.zero_()
         network.features[0].weight.zero_()
-    initialise(network, str(tmp_path / "net.pth"))
+    initialize(network, str(tmp_path / "net.pth"))
     for name, value in network.state_dict().items():
         assert torch.equal(value, saved[name]), name
 
@@ -223,7 +224,7 @@ def test_checkpoint_round_trip(network, tmp_path):
 def test_wrong_class_count_is_refused(network):
     with torch.device("meta"):
         state = SEANet(16).state_dict()
-    with pytest.raises(WeightsError, match="16 classes, not 19"):
+    with pytest.raises(UserError, match="16 classes, not 19"):
         load_weights(network, state, "net.pth")
 
 
@@ -234,7 +235,7 @@ def test_class_count_is_read_from_a_checkpoint(classes):
 
 
 def test_class_count_of_something_else_is_refused(fcn8s):
-    with pytest.raises(WeightsError, match=r"fcn8s\.pth"):
+    with pytest.raises(UserError, match=r"fcn8s\.pth"):
         class_count(fcn8s, "fcn8s.pth")
 
 
@@ -247,7 +248,7 @@ def test_checkpoint_of_another_network_is_refused(network, change):
         state["features.33.bias"] = torch.zeros(3)
     else:
         state["features.31.weight"] = torch.zeros(1024, 1024, 1, 1)
-    with pytest.raises(WeightsError, match=r"net\.pth"):
+    with pytest.raises(UserError, match=r"net\.pth"):
         load_weights(network, state, "net.pth")
 
 
@@ -264,8 +265,8 @@ def test_checkpoint_of_another_network_is_refused(network, change):
 def test_nothing_that_fits_is_an_error(network, tmp_path, state):
     path = tmp_path / "net.pth"
     torch.save(state, path)
-    with pytest.raises(WeightsError, match=re.escape(str(path))):
-        initialise(network, str(path))
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        initialize(network, str(path))
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
 
@@ -285,7 +286,7 @@ BIAS = "classifier.conv2d_list.0.bias"
 def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
     path = tmp_path / "net.pth"
     torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, path)
-    with pytest.raises(WeightsError, match=re.escape(f"{path}: {BIAS} (")) as caught:
+    with pytest.raises(UserError, match=re.escape(f"{path}: {BIAS} (")) as caught:
         read_state_dict(path)
     assert "is not a plain tensor\n  " in str(caught.value)
 
@@ -293,13 +294,13 @@ def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
 @pytest.mark.parametrize("shape", [(), (19, 1), (1,), (256,)])
 def test_class_count_of_another_shape_is_refused(shape):
     state = {"aconv.weight": torch.zeros(1), BIAS: torch.zeros(shape)}
-    with pytest.raises(WeightsError, match=re.escape(f"net.pth: {BIAS} is {shape}")):
+    with pytest.raises(UserError, match=re.escape(f"net.pth: {BIAS} is {shape}")):
         class_count(state, "net.pth")
 
 
 def test_whole_numbers_for_weights_are_refused(network):
     state = network.state_dict() | {"features.31.bias": torch.zeros(1024, dtype=torch.int64)}
-    with pytest.raises(WeightsError, match=r"features\.31\.bias is \(1024,\) of torch\.int64"):
+    with pytest.raises(UserError, match=r"features\.31\.bias is \(1024,\) of torch\.int64"):
         load_weights(network, state, "net.pth")
 
 
@@ -308,10 +309,10 @@ def test_whole_numbers_for_weights_are_refused(network):
 
 def test_missing_file_tells_the_choices(network, tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
-        with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
-            initialise(network, str(path))
+        with pytest.raises(UserError, match=re.escape(str(path))) as caught:
+            initialize(network, str(path))
         assert "'none' to train from scratch" in str(caught.value)
-        with pytest.raises(WeightsError, match=re.escape(f"no checkpoint {path}")) as caught:
+        with pytest.raises(UserError, match=re.escape(f"no checkpoint {path}")) as caught:
             read_state_dict(path)
         assert "from scratch" not in str(caught.value)  # which evaluation and export cannot
 
@@ -339,7 +340,7 @@ def saved_bytes(tmp_path, content, **options):
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "net.pth"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
     assert len(str(caught.value).splitlines()) <= 3
 
@@ -351,7 +352,7 @@ def test_truncated_checkpoint_is_refused(tmp_path, fcn8s, zipped, share):
     whole = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped)
     path = tmp_path / "net.pth"
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(WeightsError, match=re.escape(str(path))):
+    with pytest.raises(UserError, match=re.escape(str(path))):
         read_state_dict(path)
 
 
@@ -370,7 +371,7 @@ def test_code_in_a_file_is_not_run(tmp_path, kind):
         content = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=kind == "zip")
     path = tmp_path / "net.pth"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
     assert not marker.exists()
     assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
@@ -382,8 +383,8 @@ def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
     path = tmp_path / "last.pth"
     weights = {"aconv.weight": torch.zeros(1, 1024, 1, 1)}
     torch.save({"student": weights, "teacher": weights, "epoch": 2, "options": {}}, path)
-    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
-        initialise(network, str(path))
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
+        initialize(network, str(path))
     assert "--resume" in str(caught.value)
     assert "TeacherNet.pth" in str(caught.value)
 
@@ -394,7 +395,7 @@ def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
 @pytest.mark.parametrize("domain", ["render", "camera"])
 def test_from_scratch_activations_are_of_order_one(network, domain):
     torch.manual_seed(0)
-    report = initialise(network, "none")
+    report = initialize(network, "none")
     image, _ = draw_scene(np.random.default_rng(0), (192, 96), domain)
     activations = network_input(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     sizes = []
@@ -411,10 +412,10 @@ def test_from_scratch_activations_are_of_order_one(network, domain):
 
 def test_from_scratch_depends_on_the_seed_alone(network):
     torch.manual_seed(3)
-    initialise(network, "none")
+    initialize(network, "none")
     first = network.features[5].weight.detach().clone()
-    initialise(network, "none")
+    initialize(network, "none")
     assert not torch.equal(network.features[5].weight, first)
     torch.manual_seed(3)
-    initialise(network, "none")
+    initialize(network, "none")
     assert torch.equal(network.features[5].weight, first)

@@ -11,7 +11,7 @@ from typing import Any
 
 from SEAN_GTA5 import EXPERIMENT as GTA5
 from SEAN_Synthia import EXPERIMENT as SYNTHIA
-from utils.config import EvaluationConfig
+from utils.options import EvaluationConfig
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- options -->\n", "<!-- /options -->"

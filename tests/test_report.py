@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 
 from dataset.labels import CLASSES_19, LabelSpace
-from utils.report import WorstPanels, page
-from utils.scores import Scores, score
-from utils.visualization import Picture, attention_scale, colour_map, error_map
+from utils.evaluation.pictures import Picture, attention_scale, color_map, error_map
+from utils.evaluation.report import WorstPanels, page
+from utils.evaluation.scores import Scores, score
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -76,7 +76,7 @@ def tiles(width: int = 96) -> dict[str, Picture]:
     photo = rng.integers(0, 256, (width // 2, width, 3), dtype=np.uint8)
     classes = rng.integers(0, 19, (width // 2, width), dtype=np.uint8)
     return {
-        title: photo if title in ("input", "attention") else colour_map(classes, CLASSES_19.colours)
+        title: photo if title in ("input", "attention") else color_map(classes, CLASSES_19.colors)
         for title in TITLES
     }
 
@@ -135,7 +135,7 @@ def test_bars_are_as_long_as_the_scores(html: str, scores: Scores) -> None:
     assert lengths == pytest.approx(expected, abs=1e-4)
 
 
-def test_confusion_is_normalised_by_rows(html: str, scores: Scores) -> None:
+def test_confusion_is_normalized_by_rows(html: str, scores: Scores) -> None:
     table = html.split('<table class="confusion">')[1].split("</table>")[0]
     rows = re.findall(r"<tr>(.*?)</tr>", table)[1:]
     assert len(rows) == 19
@@ -208,13 +208,13 @@ def test_without_scores_the_images_are_in_order() -> None:
     assert parsed.text("li")[19:] == ["attention 0", "1"]
 
 
-def test_the_legend_shows_the_colours_of_the_pictures(parsed: Page) -> None:
+def test_the_legend_shows_the_colors_of_the_pictures(parsed: Page) -> None:
     assert parsed.text("li") == [
         *CLASSES_19.names, "right", "wrong", "ignored", "attention 0", "1"
     ]  # fmt: skip
     swatches = [span["style"] or "" for span in parsed.all("span") if "style" in span]
     classes, label = np.array([[0, 1, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
-    painted = [bytes(colour).hex() for colour in error_map(classes, label, 255)[0]]
+    painted = [bytes(color).hex() for color in error_map(classes, label, 255)[0]]
     assert [text.split("#")[1] for text in swatches[-3:]] == painted
     scale = next(image["src"] or "" for image in parsed.all("img") if "width" not in image)
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(scale.split(",")[1]))).convert("RGB"))
@@ -258,7 +258,7 @@ def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
     assert shot.returncode == 0, shot.stderr
     pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
     assert pixels.shape == (2400, width, 3)
-    bar, track, page_colour = (36, 113, 163), (225, 234, 238), (251, 250, 248)
-    for colour in (bar, track, CLASSES_19.colours[0], page_colour):
-        assert (np.abs(pixels - colour).max(-1) <= 2).sum() > 50
+    bar, track, page_color = (36, 113, 163), (225, 234, 238), (251, 250, 248)
+    for color in (bar, track, CLASSES_19.colors[0], page_color):
+        assert (np.abs(pixels - color).max(-1) <= 2).sum() > 50
     assert (pixels[:, -8:] == pixels[0, -1]).all(), "wider than the window"

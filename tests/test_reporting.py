@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from utils.reporting import Reporter
+from utils.training.log import Reporter
 
 MEANS = (1.5, 1.25, 0.25, 0.125, 0.75, 3.0)  # exact in binary: read back as they are
 NAMES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from utils.processes import Processes
-from utils.results import DivergenceError, Results
-from utils.train_step import StepResult
+from utils.training.distributed import Processes
+from utils.training.results import DivergenceError, Results
+from utils.training.train_step import StepResult
 
 BEFORE = Path("run/last.pth")
 

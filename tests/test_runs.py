@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from benchmarks.survival import command, run_killed
 from dataset.demo import write_demo
 from tests.parity import ROOT, run
-from utils.checkpoint import load_tensors
+from utils.files import load_tensors
 
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 ITERATIONS = 6
@@ -105,7 +105,7 @@ def copy_of(run_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_damaged_checkpoint_is_recognised_and_the_one_before_used(
+def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     data: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     folder = copy_of(unbroken, tmp_path)

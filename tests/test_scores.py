@@ -10,7 +10,14 @@ import random
 import pytest
 import torch
 
-from utils.scores import Scores, bootstrap_interval, csv_table, json_table, score, text_table
+from utils.evaluation.scores import (
+    Scores,
+    bootstrap_interval,
+    csv_table,
+    json_table,
+    score,
+    text_table,
+)
 
 NAMES = ("road", "wall", "sky", "never")
 

@@ -14,13 +14,13 @@ from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.image_files import DataError
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
 from dataset.layout import Layout, read_list
-from dataset.network_input import network_input
 from dataset.synthia_dataset import SynthiaDataset
+from dataset.transforms import network_input
 from tests import fixture
 from tests.reference import golden
+from utils.errors import UserError
 
 SIZE = (40, 24)
 DATASETS = {
@@ -35,7 +35,7 @@ def write(path, array, **options):
 
 
 def write_gta5(root, names=("00001.png", "00002.png"), size=(50, 30)):
-    """Images of one grey each, and label maps of one id each: 7, 8, 11, ..."""
+    """Images of one gray each, and label maps of one id each: 7, 8, 11, ..."""
     for index, (name, label_id) in enumerate(zip(names, CITYSCAPES_IDS.values(), strict=False)):
         write(root / "images" / name, np.full((*size[::-1], 3), 10 * index + 10, np.uint8))
         label = (root / "labels" / name).with_suffix(".png")
@@ -141,8 +141,8 @@ def test_images_alone_need_no_labels(tmp_path):
 def test_jpeg_images_with_png_labels(tmp_path):
     for index, stem in enumerate(("b_000001", "a_000000")):
         folder = "val/camvid"
-        grey = np.full((30, 50, 3), 100 * index + 50, np.uint8)
-        write(tmp_path / f"leftImg8bit/{folder}/{stem}_leftImg8bit.jpg", grey)
+        gray = np.full((30, 50, 3), 100 * index + 50, np.uint8)
+        write(tmp_path / f"leftImg8bit/{folder}/{stem}_leftImg8bit.jpg", gray)
         ids = np.full((30, 50), (26, 7)[index], np.uint8)
         write(tmp_path / f"gtFine/{folder}/{stem}_gtFine_labelIds.png", ids)
     (tmp_path / "leftImg8bit/val/camvid/notes.txt").write_text("not an image")
@@ -237,7 +237,7 @@ def test_absent_entry_is_named(tmp_path):
     write_gta5(tmp_path)
     list_file = tmp_path / "list.txt"
     list_file.write_text("00001.png\n00099.png\n")
-    with pytest.raises(DataError, match=re.escape(f"{list_file} names 00099.png")) as caught:
+    with pytest.raises(UserError, match=re.escape(f"{list_file} names 00099.png")) as caught:
         GTA5Dataset(tmp_path, SIZE, list_file)
     assert str(tmp_path / "images") in str(caught.value)
 
@@ -248,7 +248,7 @@ def test_absent_entry_is_named(tmp_path):
 def test_entry_outside_the_folder_is_refused(tmp_path, entry):
     list_file = tmp_path / "list.txt"
     list_file.write_text(f"00001.png\n{entry}\n")
-    with pytest.raises(DataError, match="outside the data folder") as caught:
+    with pytest.raises(UserError, match="outside the data folder") as caught:
         read_list(list_file)
     assert str(list_file) in str(caught.value)
 
@@ -258,12 +258,12 @@ def test_useless_list_file_is_named(tmp_path, content):
     list_file = tmp_path / "list.txt"
     if content is not None:
         list_file.write_bytes(content)
-    with pytest.raises(DataError, match=re.escape(str(list_file))):
+    with pytest.raises(UserError, match=re.escape(str(list_file))):
         read_list(list_file)
 
 
 def test_list_that_is_a_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=re.escape(str(tmp_path))):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
         read_list(tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_missing_label_map_is_named_with_its_place(tmp_path):
     write_gta5(tmp_path, ("1.png", "2.png", "3.png"))
     (tmp_path / "labels/2.png").unlink()
     (tmp_path / "labels/3.png").unlink()
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         GTA5Dataset(tmp_path, SIZE)
     message = str(caught.value)
     assert message.startswith("2 of 3 images")
@@ -284,7 +284,7 @@ def test_missing_label_map_is_named_with_its_place(tmp_path):
 
 @pytest.mark.parametrize("dataset", [GTA5Dataset, SynthiaDataset, CityscapesDataset])
 def test_missing_folder_tells_what_is_expected(tmp_path, dataset):
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(UserError) as caught:
         dataset(tmp_path / "nowhere", SIZE)
     message = str(caught.value)
     for layout in dataset.layouts:
@@ -298,7 +298,7 @@ def test_empty_folder_is_named(tmp_path, content):
     (tmp_path / "images").mkdir()
     if content:
         (tmp_path / "images" / content).write_text("no image")
-    with pytest.raises(DataError, match=re.escape(f"no images under {tmp_path / 'images'}")):
+    with pytest.raises(UserError, match=re.escape(f"no images under {tmp_path / 'images'}")):
         GTA5Dataset(tmp_path, SIZE)
 
 
@@ -346,7 +346,7 @@ def test_gta5_split_mat_names_its_training_part(tmp_path: Path) -> None:
     dataset = GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
     assert dataset.names == ["00002.png", "00004.png"]
     split.write_bytes(b"not a mat file")
-    with pytest.raises(DataError, match=r"split\.mat"):
+    with pytest.raises(UserError, match=r"split\.mat"):
         GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
 
 
@@ -371,5 +371,5 @@ def test_a_missing_split_is_no_plain_folder_where_splits_come_first(tmp_path):
 
     write(tmp_path / "val/img/x.png", np.zeros((24, 40, 3), np.uint8))
     write(tmp_path / "val/ids/x.png", np.zeros((24, 40), np.uint8))
-    with pytest.raises(DataError, match="train/img"):
+    with pytest.raises(UserError, match="train/img"):
         SplitFirst(tmp_path, SIZE, split="train", labels="none")

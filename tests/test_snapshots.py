@@ -10,8 +10,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from utils.checkpoint import CheckpointError, save_tensors
-from utils.snapshots import STATE, Snapshots
+from utils.errors import UserError
+from utils.files import save_tensors
+from utils.training.snapshots import STATE, Snapshots
 
 LINES = [
     {"iteration": 10, "loss": 1.0123457, "cls_loss": 1.0, "st_loss": 1e-07, "kept": 0.5},
@@ -68,7 +69,7 @@ def test_no_drawing_stays_in_memory(snapshots: Snapshots) -> None:
 def test_unreadable_lines_are_named(snapshots: Snapshots) -> None:
     snapshots.metrics.unlink()
     snapshots.metrics.mkdir()
-    with pytest.raises(CheckpointError, match=r"metrics\.jsonl"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl"):
         snapshots.read_metrics()
 
 
@@ -77,7 +78,7 @@ def test_a_folder_that_holds_a_run_is_not_claimed(tmp_path: Path, name: str) -> 
     snapshots = Snapshots(tmp_path, "GTA")
     snapshots.check_free()
     (tmp_path / name).mkdir()
-    with pytest.raises(CheckpointError, match="--resume"):
+    with pytest.raises(UserError, match="--resume"):
         snapshots.check_free()
 
 
@@ -110,7 +111,7 @@ def test_a_damaged_checkpoint_does_not_take_the_place_of_the_whole_one(tmp_path:
 def test_other_files_are_no_checkpoint(tmp_path: Path, content: object) -> None:
     snapshots = Snapshots(tmp_path, "GTA")
     save_tensors(snapshots.last, content)
-    with pytest.raises(CheckpointError, match="not what a run saves"):
+    with pytest.raises(UserError, match="not what a run saves"):
         snapshots.load_last()
 
 
@@ -118,6 +119,6 @@ def test_what_stands_in_the_way_of_a_checkpoint_is_named(tmp_path: Path) -> None
     snapshots = Snapshots(tmp_path, "GTA")
     snapshots.save_last(state(1))
     snapshots.previous.mkdir()
-    with pytest.raises(CheckpointError, match=r"cannot write .*last\.pth"):
+    with pytest.raises(UserError, match=r"cannot write .*last\.pth"):
         snapshots.save_last(state(2))
     assert snapshots.load_last() == (state(2), "")

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim import SGD
 
 from SEAN_GTA5 import EXPERIMENT
-from utils.config import TrainingConfig
-from utils.networks import Networks
-from utils.processes import Processes
-from utils.train_step import train_step
-from utils.training_data import Domains
+from utils.options import TrainingConfig
+from utils.training.batches import Domains
+from utils.training.distributed import Processes
+from utils.training.networks import Networks
+from utils.training.train_step import train_step
 
 CONFIG = dataclasses.replace(EXPERIMENT.defaults, restore_from="none", noise=0.0, st_weight=100.0)
 

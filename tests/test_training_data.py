@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 
 from dataset.demo import write_demo
-from dataset.image_files import DataError
 from SEAN_GTA5 import EXPERIMENT as GTA5
 from SEAN_Synthia import EXPERIMENT as SYNTHIA
-from utils.config import TrainingConfig
-from utils.processes import Processes
-from utils.training_data import TrainingData
+from utils.errors import UserError
+from utils.options import TrainingConfig
+from utils.training.batches import TrainingData
+from utils.training.distributed import Processes
 
 PHOTOGRAPHS = ("a.JPG", "b.png", "trip/c.jpeg", "trip/day 2/d.webp", "e.bmp", "f.tif")
 
@@ -131,20 +131,20 @@ def test_a_missing_split_is_not_taken_for_a_plain_folder(root: Path, tmp_path: P
     shutil.rmtree(tmp_path / "city/leftImg8bit/train")
     settings = dataclasses.replace(config(root), data_dir_target=str(tmp_path / "city"))
     assert len(target_names(open_data(dataclasses.replace(settings, target_entries=3)))) == 3
-    with pytest.raises(DataError, match="leftImg8bit/train"):
+    with pytest.raises(UserError, match="leftImg8bit/train"):
         open_data(dataclasses.replace(settings, target_split="train"))
 
 
 def test_folders_without_images_tell_both_ways(root: Path, tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(DataError, match="no images under") as caught:
+        with pytest.raises(UserError, match="no images under") as caught:
             open_data(dataclasses.replace(config(root), data_dir_target=str(folder)))
         assert "leftImg8bit/val" in str(caught.value)
         assert f"images without labels anywhere in {folder}" in str(caught.value)
 
 
 def test_what_is_scored_must_have_labels(root: Path) -> None:
-    with pytest.raises(DataError, match="leftImg8bit/val") as caught:
+    with pytest.raises(UserError, match="leftImg8bit/val") as caught:
         open_data(config(root, data_dir_val=root / "photos"))
     assert "without labels" not in str(caught.value)
 
@@ -152,7 +152,7 @@ def test_what_is_scored_must_have_labels(root: Path) -> None:
 def test_a_run_is_not_written_among_its_target_images(root: Path) -> None:
     settings = plain(root)
     within = dataclasses.replace(settings, snapshot_dir=str(root / "photos/Snap"))
-    with pytest.raises(DataError, match="--snapshot_dir"):
+    with pytest.raises(UserError, match="--snapshot_dir"):
         open_data(within)
 
 
@@ -174,7 +174,7 @@ def test_split_file_trains_on_its_training_part(root: Path, tmp_path: Path, dtyp
 
 def test_split_file_names_must_exist(root: Path, tmp_path: Path) -> None:
     split = write_split(tmp_path / "split.mat", [2, 77])
-    with pytest.raises(DataError, match=r"split\.mat names 00077\.png"):
+    with pytest.raises(UserError, match=r"split\.mat names 00077\.png"):
         open_data(config(root, split_file=split))
 
 
@@ -182,13 +182,13 @@ def test_split_file_is_gta5s(root: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(
         SYNTHIA.defaults, split_file=str(tmp_path / "split.mat"), data_dir_source=str(root)
     )
-    with pytest.raises(DataError, match="--split_file") as caught:
+    with pytest.raises(UserError, match="--split_file") as caught:
         TrainingData(SYNTHIA, settings, torch.device("cpu"), Processes())
     assert "GTA-5" in str(caught.value)
 
 
 def test_split_file_and_a_list_exclude_each_other(root: Path) -> None:
-    with pytest.raises(DataError, match="--data_list_source"):
+    with pytest.raises(UserError, match="--data_list_source"):
         open_data(config(root, split_file="split.mat", data_list_source="list.txt"))
 
 
@@ -208,5 +208,5 @@ def test_baselines_read_no_target(root: Path) -> None:
 
 
 def test_two_baselines_at_once_are_refused(root: Path) -> None:
-    with pytest.raises(DataError, match="two baselines"):
+    with pytest.raises(UserError, match="two baselines"):
         open_data(config(root, oracle=True, source_only=True))

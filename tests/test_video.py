@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.image_files import DataError
-from utils.checkpoint import CheckpointError
-from utils.video import VideoFile, whole_video
-from utils.visualization import Picture
+from utils.errors import UserError
+from utils.evaluation.pictures import Picture
+from utils.evaluation.video import VideoFile, whole_video
 
 
 def frames(count: int, width: int = 64, height: int = 32) -> list[Picture]:
@@ -116,7 +115,7 @@ def test_frames_that_do_not_arrive_are_told(tmp_path: Path) -> None:
             append(frames(1)[0])
             append(frames(1, 48, 40)[0])
 
-    with pytest.raises(CheckpointError, match="1 of 2 frames"):
+    with pytest.raises(UserError, match="1 of 2 frames"):
         change_size()
     assert os.listdir(tmp_path) == []
 
@@ -124,7 +123,7 @@ def test_frames_that_do_not_arrive_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("folder", "size"), [("none", (64, 32)), ("", (1, 1))])
 def test_what_cannot_be_written_is_told(folder: str, size: tuple[int, int], tmp_path: Path) -> None:
     with (
-        pytest.raises(CheckpointError, match=r"video\.mp4"),
+        pytest.raises(UserError, match=r"video\.mp4"),
         whole_video(tmp_path / folder / "video.mp4", size, 10),
     ):
         pass
@@ -148,7 +147,7 @@ def test_what_is_no_video_is_refused(case: str, tmp_path: Path) -> None:
         write(path, [np.zeros((32, 64, 3), np.uint8)])
         content = path.read_bytes()
         path.write_bytes(content.replace(b"stsz", b"free"))
-    with pytest.raises(DataError, match=r"video\.mp4.*\n  "):
+    with pytest.raises(UserError, match=r"video\.mp4.*\n  "):
         VideoFile(path)
 
 

@@ -1,15 +1,15 @@
-"""Colours of label maps, errors and heat; blending; panels."""
+"""Colors of label maps, errors and heat; blending; panels."""
 
 import numpy as np
 import pytest
 from PIL import ImageDraw
 
 from dataset.labels import CLASSES_16, CLASSES_19
-from utils.visualization import (
-    ERROR_COLOURS,
+from utils.evaluation.pictures import (
+    ERROR_COLORS,
     attention_over,
     attention_scale,
-    colour_map,
+    color_map,
     confidence_scale,
     error_map,
     heat_map,
@@ -18,10 +18,10 @@ from utils.visualization import (
     panels_with_legend,
     resized,
     tiles_of,
-    with_colour_bar,
+    with_color_bar,
 )
 
-COLOURS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
+COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
 INFERNO_ENDS = (0, 0, 3), (252, 254, 164)
 
 
@@ -34,18 +34,18 @@ def picture(rng, height=32, width=64):
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def test_colour_map():
+def test_color_map():
     classes = np.array([[0, 1, 2], [3, 254, 255]], np.uint8)
-    painted = colour_map(classes, COLOURS)
+    painted = color_map(classes, COLORS)
     assert painted.dtype == np.uint8
-    assert painted.tolist() == [list(map(list, COLOURS)), [[0, 0, 0]] * 3]
+    assert painted.tolist() == [list(map(list, COLORS)), [[0, 0, 0]] * 3]
 
 
 @pytest.mark.parametrize("space", [CLASSES_19, CLASSES_16])
-def test_colour_map_tells_every_class_apart(space):
+def test_color_map_tells_every_class_apart(space):
     classes = np.arange(256, dtype=np.uint8)[None]
-    painted = [tuple(colour) for colour in colour_map(classes, space.colours)[0].tolist()]
-    assert painted[: space.num_classes] == list(space.colours)
+    painted = [tuple(color) for color in color_map(classes, space.colors)[0].tolist()]
+    assert painted[: space.num_classes] == list(space.colors)
     assert len(set(painted)) == space.num_classes + 1
 
 
@@ -122,22 +122,22 @@ def test_panel_size(rng, count, width, shape, expected):
 
 
 def test_panel_shows_tiles_in_order_under_their_titles():
-    colours = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
-    tiles = {f"x{c}": np.full((32, 64, 3), c, np.uint8) for c in colours}
+    colors = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
+    tiles = {f"x{c}": np.full((32, 64, 3), c, np.uint8) for c in colors}
     canvas = panel(tiles, 64)
-    for index, colour in enumerate(colours):
+    for index, color in enumerate(colors):
         left = 8 + index * 72
         tile = canvas[30:62, left : left + 64]
-        assert (tile == colour).all()
+        assert (tile == color).all()
         assert (canvas[30:62, left - 8 : left] == 255).all()
         assert canvas[:30, left : left + 64].min() < 100  # the title's ink
 
 
-def test_panel_invents_no_colours_for_label_maps(rng):
+def test_panel_invents_no_colors_for_label_maps(rng):
     classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
-    canvas = panel({"prediction": colour_map(classes, COLOURS)}, 133)
+    canvas = panel({"prediction": color_map(classes, COLORS)}, 133)
     tile = canvas[30:-8, 8:-8].reshape(-1, 3)
-    assert {tuple(colour) for colour in tile.tolist()} == set(COLOURS)
+    assert {tuple(color) for color in tile.tolist()} == set(COLORS)
 
 
 def seen(rng, space, attention=True, labelled=True):
@@ -151,25 +151,25 @@ def seen(rng, space, attention=True, labelled=True):
 
 
 def inks(strip):
-    """The colours of the areas of at least 8 x 4 pixels of one colour, white left out."""
+    """The colors of the areas of at least 8 x 4 pixels of one color, white left out."""
     windows = np.lib.stride_tricks.sliding_window_view(strip, (4, 8), (0, 1)).reshape(-1, 3, 32)
     flat = windows[(windows == windows[..., :1]).all((1, 2)), :, 0]
-    return {tuple(colour) for colour in flat.tolist()} - {(255, 255, 255)}
+    return {tuple(color) for color in flat.tolist()} - {(255, 255, 255)}
 
 
 @pytest.mark.parametrize("width", [256, 384])
-@pytest.mark.parametrize("colours", [CLASSES_19.colours, COLOURS], ids=["19", "3"])
-def test_legend_under_panels(rng, colours, width):
+@pytest.mark.parametrize("colors", [CLASSES_19.colors, COLORS], ids=["19", "3"])
+def test_legend_under_panels(rng, colors, width):
     """Once under all rows; nothing is cut off at the right or below."""
-    names = CLASSES_19.names[: len(colours)]
-    tiles, maps = seen(rng, colours)
+    names = CLASSES_19.names[: len(colors)]
+    tiles, maps = seen(rng, colors)
     row = panel(tiles, width)
-    canvas = panels_with_legend([tiles, tiles], [*maps, *maps], names, colours, width)
+    canvas = panels_with_legend([tiles, tiles], [*maps, *maps], names, colors, width)
     height = len(row)
     np.testing.assert_array_equal(canvas[:height], row)
     np.testing.assert_array_equal(canvas[height : 2 * height], row)
     strip = canvas[2 * height :]
-    assert inks(strip) >= {*colours, *ERROR_COLOURS.values()}
+    assert inks(strip) >= {*colors, *ERROR_COLORS.values()}
     scale = attention_scale((120, 14))
     windows = np.lib.stride_tricks.sliding_window_view(strip, scale.shape)
     assert (windows[:, :, 0] == scale)[..., 1:-1, 1:, :].all((2, 3, 4)).any()
@@ -190,32 +190,32 @@ def test_legend_names_what_there_is(rng, monkeypatch):
         ({"labelled": False}, ["attention, 0 to 1"]),
         ({"attention": False}, ["c", "right", "wrong", "ignored"]),
     ):
-        tiles, maps = seen(rng, COLOURS, **options)
+        tiles, maps = seen(rng, COLORS, **options)
         texts.clear()
-        panels_with_legend([tiles], maps, ("a", "b", "c", "d"), (*COLOURS, (1, 2, 3)))
+        panels_with_legend([tiles], maps, ("a", "b", "c", "d"), (*COLORS, (1, 2, 3)))
         assert texts[len(tiles) :] == ["a", "b", *more]
 
 
 def test_attention_over_a_picture_has_a_hue_of_its_own(rng):
     values = np.array([[0.0, 1.0]], np.float32)
-    red, blue = (np.full((8, 16, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 255)))
-    grey = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
-    expected = overlay(grey, heat_map(values, (16, 8), "inferno"), 0.6)
+    red, blue = (np.full((8, 16, 3), color, np.uint8) for color in ((200, 0, 0), (0, 0, 255)))
+    gray = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
+    expected = overlay(gray, heat_map(values, (16, 8), "inferno"), 0.6)
     over_red = attention_over(red, values).astype(int)
     assert np.abs(over_red - expected).max() <= 1
     hue = attention_over(blue, values).astype(int) - over_red
-    assert np.ptp(hue, axis=2).max() <= 1  # they differ in grey alone
+    assert np.ptp(hue, axis=2).max() <= 1  # they differ in gray alone
 
 
 @pytest.mark.parametrize("width", [64, 256, 2048])
 @pytest.mark.parametrize(
-    ("scale", "colours", "grey"),
+    ("scale", "colors", "gray"),
     [(confidence_scale, "viridis", 0), (attention_scale, "inferno", 0.4)],
 )
-def test_colour_bar(rng, width, scale, colours, grey):
-    """Its colours are those in the picture: of attention, 60 % over grey."""
+def test_color_bar(rng, width, scale, colors, gray):
+    """Its colors are those in the picture: of attention, 60 % over gray."""
     image = picture(rng, width // 2, width)
-    with_bar = with_colour_bar(image, scale, "heat")
+    with_bar = with_color_bar(image, scale, "heat")
     np.testing.assert_array_equal(with_bar[: width // 2], image)
     strip = with_bar[width // 2 :].astype(int)
     assert strip.shape[0] >= 22
@@ -225,14 +225,14 @@ def test_colour_bar(rng, width, scale, colours, grey):
     row = strip[len(strip) // 2]
     runs = np.split(row, np.flatnonzero((row == 255).all(1)))
     bar = max(runs, key=len)[1:]  # after a white pixel
-    heat = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), colours)[0]
+    heat = heat_map(np.linspace(0, 1, len(bar))[None], (len(bar), 1), colors)[0]
     assert len(bar) > width / 3
-    assert np.abs(bar - (grey * 128 + (1 - grey) * heat)).max() <= 2
+    assert np.abs(bar - (gray * 128 + (1 - gray) * heat)).max() <= 2
 
 
-def test_resizing_invents_no_colours_for_label_maps(rng):
+def test_resizing_invents_no_colors_for_label_maps(rng):
     classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
-    small = resized(colour_map(classes, COLOURS), (31, 17))
+    small = resized(color_map(classes, COLORS), (31, 17))
     assert small.size == (31, 17)
-    assert {colour for _, colour in small.getcolors()} == set(COLOURS)
+    assert {color for _, color in small.getcolors()} == set(COLORS)
     assert resized(picture(rng), (31, 17)).getcolors(256) is None  # interpolated

@@ -7,9 +7,7 @@ import os
 import torch
 from torch import nn
 
-
-class DeviceError(Exception):
-    """The device asked for is not there: the message says so and what to do."""
+from utils.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
@@ -20,7 +18,7 @@ def choose_device(name: str) -> torch.device:
             CUDA devices, torchrun's LOCAL_RANK chooses one.
 
     Raises:
-        DeviceError: the device is not available.
+        UserError: the device is not available.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -30,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available[name]:
-        raise DeviceError(f"no {name} device on this machine\n  use --device cpu, or auto")
+        raise UserError(f"no {name} device on this machine\n  use --device cpu, or auto")
     if name == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
         torch.backends.cudnn.benchmark = True  # images have one size: the fastest way is kept

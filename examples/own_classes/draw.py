@@ -15,7 +15,7 @@ from PIL import Image
 
 from dataset.demo import draw_scene
 from dataset.labels import CLASSES_19
-from utils.options import Parser
+from utils.command_line import Parser
 
 RENDERED = {
     "road": 1001, "sidewalk": 1002, "building": 1010, "wall": 1011, "fence": 1012,

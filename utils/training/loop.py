@@ -1,4 +1,4 @@
-"""A training run: networks, loop, scoring. One iteration is in utils/train_step.py."""
+"""A training run: networks, loop, scoring. One iteration is in utils/training/train_step.py."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import torch
 
 from dataset.demo import write_demo
-from dataset.loaders import DataError
-from model.pretrained import WeightsError
-from utils.checkpoint import CheckpointError, random_state, restore_random_state
-from utils.config import DEMO_FOLDER, DEMO_RUNS, DEMO_TRAINING, TrainingConfig
-from utils.device import DeviceError, autocast, choose_device, make_deterministic
-from utils.evaluate import evaluate
-from utils.experiment import Experiment
-from utils.metrics import class_iou, mean_iou
-from utils.networks import Networks, released
-from utils.options import changed_options, parse_options, plain_options
-from utils.panels import panels
-from utils.processes import Processes
-from utils.reporting import Reporter, environment, fail
-from utils.results import DivergenceError, Results
-from utils.snapshots import Snapshots
-from utils.stopping import StopRequest
-from utils.train_step import train_step
-from utils.training_data import Domains, TrainingData
+from utils.command_line import changed_options, parse_options, plain_options
+from utils.device import autocast, choose_device, make_deterministic
+from utils.errors import UserError
+from utils.evaluation.metrics import class_iou, mean_iou
+from utils.evaluation.panels import panels
+from utils.evaluation.predict import evaluate
+from utils.files import random_state, restore_random_state
+from utils.options import DEMO_FOLDER, DEMO_RUNS, DEMO_TRAINING, TrainingConfig
+from utils.training.batches import Domains, TrainingData
+from utils.training.distributed import Processes
+from utils.training.experiment import Experiment
+from utils.training.log import Reporter, environment, fail
+from utils.training.networks import Networks, released
+from utils.training.results import DivergenceError, Results
+from utils.training.snapshots import Snapshots
+from utils.training.stopping import StopRequest
+from utils.training.train_step import train_step
 
 
 class Trainer:
@@ -37,7 +36,7 @@ class Trainer:
         config: the options.
 
     Raises:
-        DataError, WeightsError, CheckpointError, DeviceError: with the path and the remedy.
+        UserError: with the path and the remedy.
     """
 
     def __init__(self, experiment: Experiment, config: TrainingConfig) -> None:
@@ -90,12 +89,12 @@ class Trainer:
             Whether the end was reached.
 
         Raises:
-            DataError, CheckpointError: a file cannot be read or written.
+            UserError: a file cannot be read or written.
             DivergenceError: a loss or gradient is not finite; nothing after it is saved.
         """
         try:
             return self._train(stop)
-        except DataError:
+        except UserError:
             if self.processes.world_size == 1:  # others would have to take part
                 self._save()
             raise
@@ -212,7 +211,7 @@ class Trainer:
 
         Raises:
             DivergenceError: the last step left weights that are not finite; nothing is written.
-            CheckpointError: a file cannot be written.
+            UserError: a file cannot be written.
         """
         self._read_results()
         trained = self.networks
@@ -264,7 +263,7 @@ class Trainer:
             if images != saved["images"].get(part):
                 changed.append(f"other {part} images, or in another order")
         if changed and not self.config.resume_anyway:
-            raise CheckpointError(
+            raise UserError(
                 f"{self.snapshots.last} was trained with other options or data: "
                 f"{', '.join(changed)}\n"
                 "  give the same ones, or --resume_anyway to go on with the new ones"
@@ -324,7 +323,7 @@ def main(experiment: Experiment, description: str) -> None:
         if ends:
             trainer.finish()
         trainer.processes.close()
-    except (DataError, WeightsError, CheckpointError, DeviceError) as error:
+    except UserError as error:
         fail(error)
     except DivergenceError as error:
         fail(error, status=3)

@@ -13,14 +13,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from utils.checkpoint import (
-    CheckpointError,
-    load_tensors,
-    make_folder,
-    save_tensors,
-    whole_file,
-)
-from utils.curves import curves_figure
+from utils.errors import UserError
+from utils.files import load_tensors, make_folder, save_tensors, whole_file
+from utils.training.curves import curves_figure
 
 STATE = {
     *("student", "teacher", "optimizer", "epoch", "batch", "iteration", "miou", "best_miou"),
@@ -37,7 +32,7 @@ class Snapshots:
         prefix: GTA or Synthia.
 
     Raises:
-        CheckpointError: the folder cannot be made or written to.
+        UserError: the folder cannot be made or written to.
     """
 
     def __init__(self, folder: Path, prefix: str) -> None:
@@ -59,11 +54,11 @@ class Snapshots:
         """Make sure that a new run writes over nothing.
 
         Raises:
-            CheckpointError: the folder holds a run.
+            UserError: the folder holds a run.
         """
         files = (self.log, self.final, self.last, self.previous, self.metrics, self.curves)
         if any(file.exists() for file in (*files, self.board)):
-            raise CheckpointError(
+            raise UserError(
                 f"{self.folder} holds an earlier run\n"
                 "  go on with it with --resume, or choose another --snapshot_dir"
             )
@@ -80,7 +75,7 @@ class Snapshots:
             What was saved, or None where no checkpoint was written yet; and a warning, if any.
 
         Raises:
-            CheckpointError: no checkpoint can be read, or there is none and the run is finished.
+            UserError: no checkpoint can be read, or there is none and the run is finished.
         """
         warnings: list[str] = []
         for path in (self.complete, self.last, self.previous):
@@ -88,16 +83,16 @@ class Snapshots:
                 continue
             try:
                 return _load_state(path), "; ".join(warnings)
-            except CheckpointError as error:
+            except UserError as error:
                 self.damaged.add(path)
                 warnings.append(f"{error}: going on with the checkpoint before it")
         if warnings:
-            raise CheckpointError(
+            raise UserError(
                 f"{self.last} and {self.previous.name} are damaged or missing: {warnings[0]}\n"
                 "  start anew in another --snapshot_dir, from a file named after its score"
             )
         if self.final.exists():
-            raise CheckpointError(
+            raise UserError(
                 f"{self.folder} holds a finished run, but no last.pth to go on from\n"
                 "  choose another --snapshot_dir"
             )
@@ -107,7 +102,7 @@ class Snapshots:
         """Save a checkpoint; the one before it stays until this one is complete, and after.
 
         Raises:
-            CheckpointError: it cannot be written; the one before it is intact.
+            UserError: it cannot be written; the one before it is intact.
         """
         save_tensors(self.complete, state)
         try:
@@ -115,7 +110,7 @@ class Snapshots:
                 os.replace(self.last, self.previous)
             os.replace(self.complete, self.last)
         except OSError as error:
-            raise CheckpointError(
+            raise UserError(
                 f"cannot write {self.last}: {error.strerror}\n  {self.complete} is whole and is "
                 "what --resume goes on from; make place for the other"
             ) from None
@@ -130,14 +125,14 @@ class Snapshots:
         """The lines of metrics.jsonl; one that a killed process left unfinished is skipped.
 
         Raises:
-            CheckpointError: it cannot be read.
+            UserError: it cannot be read.
         """
         if not self.metrics.exists():
             return []
         try:
             lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError as error:
-            raise CheckpointError(
+            raise UserError(
                 f"cannot read {self.metrics}: {error.strerror}\n  make it readable, or move it away"
             ) from None
         records = []
@@ -156,7 +151,7 @@ class Snapshots:
             score_due: whether the checkpoint is of before that iteration's scoring.
 
         Raises:
-            CheckpointError: it cannot be read or written; it is intact.
+            UserError: it cannot be read or written; it is intact.
         """
         if not self.metrics.exists():
             return
@@ -171,7 +166,7 @@ class Snapshots:
         """Draw curves.png anew from metrics.jsonl.
 
         Raises:
-            CheckpointError: one of them cannot be read or written.
+            UserError: one of them cannot be read or written.
         """
         figure = curves_figure(self.read_metrics(), str(self.folder))
         with whole_file(self.curves) as file:
@@ -192,5 +187,5 @@ class Snapshots:
 def _load_state(path: Path) -> dict[str, Any]:
     state = load_tensors(path)
     if not isinstance(state, dict) or not STATE.issubset(state):
-        raise CheckpointError(f"{path} is not what a run saves to go on from")
+        raise UserError(f"{path} is not what a run saves to go on from")
     return state

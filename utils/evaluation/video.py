@@ -11,9 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dataset.image_files import DataError
-from utils.checkpoint import CheckpointError
-from utils.visualization import Picture
+from utils.errors import UserError
+from utils.evaluation.pictures import Picture
 
 
 class VideoFile:
@@ -28,7 +27,7 @@ class VideoFile:
         announced: how many frames the file says it holds; some formats only estimate it.
 
     Raises:
-        DataError: the file is no video, is damaged at its beginning, or holds no frame.
+        UserError: the file is no video, is damaged at its beginning, or holds no frame.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,9 +47,9 @@ class VideoFile:
         elif not (self.frame_rate > 0 and math.isfinite(self.frame_rate)):
             reason = "it does not say how many frames a second it has"
         if reason:
-            raise DataError(
+            raise UserError(
                 f"cannot read {path} as a video: {reason}\n"
-                "  convert it with `ffmpeg -i FILE new.mp4`; images are recognised by their "
+                "  convert it with `ffmpeg -i FILE new.mp4`; images are recognized by their "
                 "extension"
             )
         self.size = (frame.shape[1], frame.shape[0])
@@ -80,7 +79,7 @@ def whole_video(
         A function that appends a frame, uint8, (H, W, 3), RGB.
 
     Raises:
-        CheckpointError: it cannot be written; what stood in its place still does.
+        UserError: it cannot be written; what stood in its place still does.
     """
     beside = path.with_name(f".{path.stem}.writing.mp4")  # the extension chooses the format
     codec = cv2.VideoWriter.fourcc(*"mp4v")
@@ -94,7 +93,7 @@ def whole_video(
 
     try:
         if not writer.isOpened():
-            raise CheckpointError(
+            raise UserError(
                 f"cannot write {path}: no mp4v video of {size[0]}x{size[1]}, "
                 f"{frame_rate:g} frames a second\n  choose another --snapshot_dir or size"
             )
@@ -102,7 +101,7 @@ def whole_video(
         writer.release()
         written = _count_frames(beside)
         if written != frames:  # OpenCV drops what it cannot write, and does not say so
-            raise CheckpointError(
+            raise UserError(
                 f"cannot write {path}: {written} of {frames} frames arrived\n"
                 "  free space, or choose another --snapshot_dir; all frames must have one size"
             )

@@ -1,4 +1,4 @@
-"""What is written of each image: label map, colours, and the pictures that were asked for."""
+"""What is written of each image: label map, colors, and the pictures that were asked for."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset.image_files import DataError, read_image
+from dataset.image_files import read_image
 from dataset.labels import CITYSCAPES_IDS
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.checkpoint import make_folder, whole_file
-from utils.config import EvaluationConfig
-from utils.visualization import (
+from utils.errors import UserError
+from utils.evaluation.pictures import (
     Picture,
     attention_scale,
-    colour_map,
+    color_map,
     confidence_picture,
     panels_with_legend,
     tiles_of,
-    with_colour_bar,
+    with_color_bar,
 )
+from utils.files import make_folder, whole_file
+from utils.options import EvaluationConfig
 
 ENDINGS = ("_color", "_attention", "_confidence", "_panel")
 """Of the pictures that are written beside an image's label map."""
@@ -55,7 +56,7 @@ class PredictionFiles:
         dataset: where the images are, and what their classes are.
 
     Raises:
-        DataError, CheckpointError: files would collide, or the folder cannot be used.
+        UserError: files would collide, or the folder cannot be used.
     """
 
     def __init__(self, config: EvaluationConfig, dataset: SegmentationDataset) -> None:
@@ -75,28 +76,28 @@ class PredictionFiles:
 
         Returns:
             Title -> picture, RGB, uint8, (H, W, 3), of everything there is to see of the image;
-            nothing where no option asks for more than label map, colours and confidence.
+            nothing where no option asks for more than label map, colors and confidence.
 
         Raises:
-            DataError, CheckpointError: the image cannot be read, a file cannot be written.
+            UserError: the image cannot be read, a file cannot be written.
         """
         config, classes = self.config, predicted.classes
         stem = PurePosixPath(predicted.name).stem
         draws = config.save_attention or config.save_panels or config.report
         tiles = self._tiles(predicted) if draws else {}
         save_png(self.folder / f"{stem}.png", classes)
-        save_png(self.folder / f"{stem}_color.png", colour_map(classes, self.space.colours))
+        save_png(self.folder / f"{stem}_color.png", color_map(classes, self.space.colors))
         if config.export:
             save_png(self.label_ids / f"{stem}.png", self._label_id[classes])
         if config.save_attention:
-            heat = with_colour_bar(tiles["attention"], attention_scale, "attention")
+            heat = with_color_bar(tiles["attention"], attention_scale, "attention")
             save_png(self.folder / f"{stem}_attention.png", heat)
         if predicted.confidence is not None:
             heat = confidence_picture(predicted.confidence)
             save_png(self.folder / f"{stem}_confidence.png", heat)
         if config.save_panels:
             maps, space = (classes, predicted.label), self.space
-            picture = panels_with_legend([tiles], maps, space.names, space.colours)
+            picture = panels_with_legend([tiles], maps, space.names, space.colors)
             save_png(self.folder / f"{stem}_panel.png", picture)
         return tiles
 
@@ -106,7 +107,7 @@ class PredictionFiles:
             predicted.classes,
             predicted.label,
             None if self.config.no_attention else predicted.attention,
-            self.space.colours,
+            self.space.colors,
             self.config.ignore_label,
         )
 
@@ -118,12 +119,12 @@ class PredictionFiles:
     def _check_names(self) -> None:
         data, stems = self.dataset, _stems(self.dataset.names)
         if len(stems) < len(data) or any(stem + end in stems for stem in stems for end in ENDINGS):
-            raise DataError(
+            raise UserError(
                 f"several images in {data.image_folder} have one name, and so would their label "
                 "maps\n  evaluate them one list file at a time"
             )
         if self.folder.resolve().is_relative_to(data.root.resolve()):
-            raise DataError(
+            raise UserError(
                 f"--snapshot_dir {self.folder} lies within the data folder {data.root.resolve()}\n"
                 "  choose another: predictions are called like the images"
             )
@@ -132,14 +133,14 @@ class PredictionFiles:
         """Train id -> Cityscapes label id, uint8, (C,)."""
         unknown = [name for name in self.space.names if name not in CITYSCAPES_IDS]
         if unknown:
-            raise DataError(
+            raise UserError(
                 f"--export label_ids: Cityscapes has no class {', '.join(unknown)}\n"
                 f"  it has {', '.join(CITYSCAPES_IDS)}"
             )
         expected = {f"{stem}.png" for stem in _stems(self.dataset.names)}
         strange = sorted({path.name for path in self.label_ids.glob("*")} - expected)
         if strange:
-            raise DataError(
+            raise UserError(
                 f"{self.label_ids} holds {strange[0]}, which is not of these images: the benchmark "
                 "would find it too\n  empty the folder, or choose another --snapshot_dir"
             )
@@ -150,7 +151,7 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
     """Write an array, (H, W) or (H, W, 3), whole or not at all.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        UserError: the file cannot be written.
     """
     with whole_file(path) as file:
         Image.fromarray(picture).save(file, "PNG")

@@ -13,19 +13,19 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from utils.scores import Scores
-from utils.visualization import ERROR_COLOURS, Picture, attention_scale, resized
+from utils.evaluation.pictures import ERROR_COLORS, Picture, attention_scale, resized
+from utils.evaluation.scores import Scores
 
 TILE_WIDTH = 320
 
 
 class Classes(Protocol):
-    """Names and RGB colours of the classes, such as a `LabelSpace`."""
+    """Names and RGB colors of the classes, such as a `LabelSpace`."""
 
     @property
     def names(self) -> Sequence[str]: ...  # noqa: D102
     @property
-    def colours(self) -> Sequence[tuple[int, int, int]]: ...  # noqa: D102
+    def colors(self) -> Sequence[tuple[int, int, int]]: ...  # noqa: D102
 
 
 class Panel(NamedTuple):
@@ -74,7 +74,7 @@ def page(
         title: the heading.
         protocol: what was scored and how.
         scores: None where nothing was scored.
-        classes: their names and colours.
+        classes: their names and colors.
         panels: the images to show.
 
     Returns:
@@ -114,12 +114,12 @@ def _classes(scores: Scores, classes: Classes) -> str:
     shares = (scores.confusion.sum(1) / scores.confusion.sum()).tolist()
     low, high = scores.interval
     rows = "".join(
-        f'<tr><th scope="row">{_swatch(colour)}{escape(name)}</th>'
+        f'<tr><th scope="row">{_swatch(color)}{escape(name)}</th>'
         f'<td class="number">{_percent(iou)}</td>{_bar(iou)}'
         f'<td class="number">{_percent(accuracy)}</td>'
         f'<td class="number">{_percent(share)}</td></tr>\n'
-        for name, colour, iou, accuracy, share in zip(
-            scores.names, classes.colours, scores.iou, scores.accuracy, shares, strict=True
+        for name, color, iou, accuracy, share in zip(
+            scores.names, classes.colors, scores.iou, scores.accuracy, shares, strict=True
         )
     )
     interval = "" if math.isnan(low) else f'<b style="--from:{low:.4f};--to:{high:.4f}"></b>'
@@ -179,12 +179,12 @@ def _panels(panels: WorstPanels, classes: Classes) -> str:
         " An image's mIoU is the mean over the classes in its label map, or in its prediction of "
         "the pixels that are labelled."
     )
-    swatches = _swatches(dict(zip(classes.names, classes.colours, strict=True)))
-    legend = _swatches(ERROR_COLOURS) if scored else ""
+    swatches = _swatches(dict(zip(classes.names, classes.colors, strict=True)))
+    legend = _swatches(ERROR_COLORS) if scored else ""
     if "attention" in panels.titles:
         legend += (
             f'<li>attention 0<img src="{_data_uri(attention_scale((64, 1)))}" '
-            f'alt="from dark grey over purple and orange to pale yellow">1</li>'
+            f'alt="from dark gray over purple and orange to pale yellow">1</li>'
         )
     articles = "".join(
         f"<article>\n<h3>{rank}. {escape(panel.name)}"
@@ -213,12 +213,12 @@ def _image_miou(miou: float) -> str:
     return "no label" if math.isnan(miou) else f"mIoU {_percent(miou)} %"
 
 
-def _swatches(colours: Mapping[str, tuple[int, int, int]]) -> str:
-    return "".join(f"<li>{_swatch(value)}{escape(name)}</li>" for name, value in colours.items())
+def _swatches(colors: Mapping[str, tuple[int, int, int]]) -> str:
+    return "".join(f"<li>{_swatch(value)}{escape(name)}</li>" for name, value in colors.items())
 
 
-def _swatch(colour: tuple[int, int, int]) -> str:
-    return f'<span class="swatch" style="background:#{bytes(colour).hex()}"></span>'
+def _swatch(color: tuple[int, int, int]) -> str:
+    return f'<span class="swatch" style="background:#{bytes(color).hex()}"></span>'
 
 
 def _bar(share: float, mark: str = "") -> str:
@@ -237,12 +237,12 @@ def _figure(title: str, name: str, picture: Picture) -> str:
 
 
 def _data_uri(picture: Picture) -> str:
-    """A picture of few colours as PNG, another as JPEG, within the address itself."""
+    """A picture of few colors as PNG, another as JPEG, within the address itself."""
     image, stream = Image.fromarray(picture), io.BytesIO()
-    colours = image.getcolors(256)
-    if colours:
-        image.quantize(len(colours), dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    colors = image.getcolors(256)
+    if colors:
+        image.quantize(len(colors), dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     else:
         image.save(stream, "JPEG", quality=82)
-    kind = "png" if colours else "jpeg"
+    kind = "png" if colors else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from utils.losses import MaskedLoss
+from utils.training.losses import MaskedLoss
 
 
 @dataclass(frozen=True)

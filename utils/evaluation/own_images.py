@@ -1,4 +1,4 @@
-"""Own images and videos -> label maps, colours, overlays; nothing is scored, without labels."""
+"""Own images and videos -> label maps, colors, overlays; nothing is scored, without labels."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from dataset.image_files import IMAGE_EXTENSIONS, DataError, read_image
+from dataset.image_files import IMAGE_EXTENSIONS, read_image
 from dataset.labels import LabelSpace
 from dataset.layout import files_below
-from dataset.network_input import network_input, resize_image
-from utils.checkpoint import make_folder
-from utils.config import EvaluationConfig
+from dataset.transforms import network_input, resize_image
 from utils.device import autocast
-from utils.evaluate import class_map, confidence_map, scoring
-from utils.predictions import save_png
-from utils.video import VideoFile, whole_video
-from utils.visualization import (
+from utils.errors import UserError
+from utils.evaluation.pictures import (
     Picture,
     attention_over,
     attention_scale,
-    colour_map,
+    color_map,
     confidence_picture,
     legend,
     overlay,
-    with_colour_bar,
+    with_color_bar,
 )
+from utils.evaluation.predict import class_map, confidence_map, scoring
+from utils.evaluation.predictions import save_png
+from utils.evaluation.video import VideoFile, whole_video
+from utils.files import make_folder
+from utils.options import EvaluationConfig
 
 LEGEND = "legend.png"
 ENDINGS = (".png", "_color.png", "_overlay.png", "_attention.png", "_confidence.png")
@@ -47,14 +48,14 @@ class Painted(NamedTuple):
 
     Attributes:
         classes: train ids, uint8, (H, W).
-        colours: the classes' colours, RGB.
-        overlay: the colours over the picture, RGB.
-        attention: over the picture in grey, with its scale below, RGB.
+        colors: the classes' colors, RGB.
+        overlay: the colors over the picture, RGB.
+        attention: over the picture in gray, with its scale below, RGB.
         confidence: probability of the class, with its scale below, RGB.
     """
 
     classes: NDArray[np.uint8]
-    colours: Picture
+    colors: Picture
     overlay: Picture
     attention: Picture | None
     confidence: Picture | None
@@ -74,29 +75,29 @@ def predict_own_images(
 
     Of images STEM.png (train ids), STEM_color.png and STEM_overlay.png, at the image's own size and
     in its subfolder, and STEM_attention.png and STEM_confidence.png if asked for; of a video
-    STEM_overlay.mp4; and what the colours mean, legend.png.
+    STEM_overlay.mp4; and what the colors mean, legend.png.
 
     Args:
         source: an image, a folder of images, or a video.
         network: returns attention and logits; it is on the device.
-        space: names and colours of its classes.
+        space: names and colors of its classes.
         config: the options.
         device: where to compute.
 
     Raises:
-        DataError: there is nothing to read, it would be written over, or an option asks for what
+        UserError: there is nothing to read, it would be written over, or an option asks for what
             there is not of it.
-        CheckpointError: a file cannot be written.
+        UserError: a file cannot be written.
     """
     folder = Path(config.snapshot_dir)
     if not source.exists():
-        raise DataError(f"no image, folder or video {source}\n  correct the path after --images")
+        raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
     paint = partial(paint_pictures, network, space, config, device)
     is_video = not source.is_dir() and source.suffix.lower() not in IMAGE_EXTENSIONS
     _check_options(source, config, is_video)
     write = _write_video if is_video else _write_images
     done = write(source, folder, paint)
-    save_png(folder / LEGEND, legend(space.names, space.colours))
+    save_png(folder / LEGEND, legend(space.names, space.colors))
     print(f"{done}\nnothing was scored: own images have no labels")
 
 
@@ -111,7 +112,7 @@ def paint_pictures(
 
     Args:
         network: returns attention and logits; it is on the device.
-        space: colours of its classes.
+        space: colors of its classes.
         config: the options; pictures are stretched to ``input_size``, as in training.
         device: where to compute.
         pictures: RGB, uint8, (H, W, 3).
@@ -131,14 +132,14 @@ def _paint(
 ) -> Painted:
     size = picture.shape[:2]
     classes = class_map(logits, size).cpu().numpy()
-    colours = colour_map(classes, space.colours)
+    colors = color_map(classes, space.colors)
     heat = confidence = None
     if config.save_attention:
         heat = attention_over(picture, attention.float().cpu().numpy())
-        heat = with_colour_bar(heat, attention_scale, "attention")
+        heat = with_color_bar(heat, attention_scale, "attention")
     if config.save_confidence:
         confidence = confidence_picture(confidence_map(logits, size).cpu().numpy())
-    return Painted(classes, colours, overlay(picture, colours, config.alpha), heat, confidence)
+    return Painted(classes, colors, overlay(picture, colors, config.alpha), heat, confidence)
 
 
 def output_files(names: Iterable[str], source: Path, folder: Path) -> list[list[Path]]:
@@ -150,7 +151,7 @@ def output_files(names: Iterable[str], source: Path, folder: Path) -> list[list[
         folder: where to write.
 
     Raises:
-        DataError: a file would be written twice, or over an image.
+        UserError: a file would be written twice, or over an image.
     """
     written, read = folder.resolve(), source.resolve()
     inputs = [read / name for name in names]
@@ -162,7 +163,7 @@ def output_files(names: Iterable[str], source: Path, folder: Path) -> list[list[
     times = Counter([*inputs, *outputs, written / LEGEND])
     for path in outputs:
         if times[path] > 1:
-            raise DataError(
+            raise UserError(
                 f"{path} would be written twice, or over an image\n"
                 "  rename the images called so, or evaluate them apart, into folders of their own"
             )
@@ -174,7 +175,7 @@ def _write_images(source: Path, folder: Path, paint: Paint) -> str:
     names = sorted(files_below(source)) if source.is_dir() else [source.name]
     names = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS]
     if not names:
-        raise DataError(
+        raise UserError(
             f"no images under {source}\n"
             f"  images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
         )
@@ -188,7 +189,7 @@ def _write_images(source: Path, folder: Path, paint: Paint) -> str:
         for path, picture in zip(paths, pictures, strict=True):
             if picture is not None:
                 save_png(path, picture)
-    return f"{len(names)} images: label maps, colours and overlays in {folder}"
+    return f"{len(names)} images: label maps, colors and overlays in {folder}"
 
 
 def _write_video(source: Path, folder: Path, paint: Paint) -> str:
@@ -220,7 +221,7 @@ def _check_options(source: Path, config: EvaluationConfig, is_video: bool) -> No
         refused += ["save_attention", "save_confidence"]
     given = [f"--{name}" for name in refused if getattr(config, name)]
     if given:
-        raise DataError(
+        raise UserError(
             f"--images {source} takes no {' and no '.join(given)}\n"
             "  leave it out: there are no labels; --save_attention and --save_confidence are for "
             "images, not for videos"
@@ -237,7 +238,7 @@ def _check_readable(paths: Sequence[Path]) -> None:
             bad.append(str(path))
     if bad:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise DataError(
+        raise UserError(
             f"cannot read {', '.join(bad[:5])}{more}: not an image, or damaged\n"
             "  replace such files, or leave them out; nothing was written"
         )
@@ -247,7 +248,7 @@ def _check_apart(source: Path, folder: Path) -> None:
     """Refuse to write where images are read: results would replace them, or be read as images."""
     written, read = folder.resolve(), source.resolve()
     if written.is_relative_to(read) or (source.is_file() and written == read.parent):
-        raise DataError(
+        raise UserError(
             f"--snapshot_dir {folder} is within the folder of {source}\n"
             "  choose another: predictions are called like the images"
         )

@@ -13,9 +13,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
-
-class CheckpointError(Exception):
-    """A file that cannot be written or read: the message names it and the remedy."""
+from utils.errors import UserError
 
 
 @contextlib.contextmanager
@@ -23,7 +21,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Write a file beside its place, sync it, and move it there once it is complete.
 
     Raises:
-        CheckpointError: it cannot be written; what stood in its place still does.
+        UserError: it cannot be written; what stood in its place still does.
     """
     beside = path.with_name(f".{path.name}.writing")
     try:
@@ -33,7 +31,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        raise CheckpointError(
+        raise UserError(
             f"cannot write {path}: {error.strerror or error}\n"
             "  what was saved before is intact; free space or choose another place"
         ) from None
@@ -57,7 +55,7 @@ def save_tensors(path: Path, content: Any) -> None:
     """Save tensors and plain values: the same content gives the same bytes.
 
     Raises:
-        CheckpointError: the file cannot be written.
+        UserError: the file cannot be written.
     """
     with whole_file(path) as file:
         try:
@@ -71,7 +69,7 @@ def load_tensors(path: Path) -> Any:
     """Read what `save_tensors` wrote, after checking the checksums within.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        UserError: the file is missing or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -80,23 +78,23 @@ def load_tensors(path: Path) -> Any:
                 raise zipfile.BadZipFile(f"bad checksum of {damaged}")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged zip raises a dozen kinds
-        raise CheckpointError(f"cannot read {path}: {error}") from None
+        raise UserError(f"cannot read {path}: {error}") from None
 
 
 def make_folder(path: Path) -> None:
     """Make a folder and check that files can be written into it.
 
     Raises:
-        CheckpointError: it cannot be made or written to.
+        UserError: it cannot be made or written to.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(
+        raise UserError(
             f"cannot make the folder {path}: {error.strerror}\n  choose another --snapshot_dir"
         ) from None
     if not os.access(path, os.W_OK):
-        raise CheckpointError(f"cannot write into {path}\n  choose another --snapshot_dir")
+        raise UserError(f"cannot write into {path}\n  choose another --snapshot_dir")
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from model.teacher import update_teacher
-from utils.config import TrainingConfig
 from utils.device import autocast
-from utils.losses import segmentation_loss, self_ensembling_loss
-from utils.metrics import confusion_matrix, mean_iou
-from utils.processes import Processes, hold_gradients
-from utils.training_data import Domains
+from utils.evaluation.metrics import confusion_matrix, mean_iou
+from utils.options import TrainingConfig
+from utils.training.batches import Domains
+from utils.training.distributed import Processes, hold_gradients
+from utils.training.losses import segmentation_loss, self_ensembling_loss
 
 
 class StepResult(NamedTuple):
@@ -99,7 +99,7 @@ def train_step(
 
 
 def add_noise(images: Tensor, std: float) -> Tensor:
-    """Add a fresh draw of Gaussian noise of ``std`` grey levels."""
+    """Add a fresh draw of Gaussian noise of ``std`` gray levels."""
     return images + std * torch.randn_like(images)
 
 

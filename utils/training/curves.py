@@ -26,7 +26,7 @@ _STYLE: Any = {
     "xtick.color": "0.35",
     "ytick.color": "0.35",
 }
-_GREY, _BLUE, _ORANGE, _GREEN, _RED = "0.6", "#2563a8", "#c8641b", "#3a8a5c", "#b3273a"
+_GRAY, _BLUE, _ORANGE, _GREEN, _RED = "0.6", "#2563a8", "#c8641b", "#3a8a5c", "#b3273a"
 
 
 def smooth(values: NDArray[np.floating], width: int) -> NDArray[np.floating]:
@@ -76,7 +76,7 @@ def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
 def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
     axes.set_title("Target mIoU, %")
-    for network, colour in (("student", _GREY), ("teacher", _BLUE)):
+    for network, color in (("student", _GRAY), ("teacher", _BLUE)):
         points = [
             (record["iteration"], 100 * record["target_miou"])
             for record in scorings
@@ -84,7 +84,7 @@ def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
         ]
         if points:
             iterations, scores = np.array(points, float).T
-            _draw_line(axes, iterations, scores, colour, network)
+            _draw_line(axes, iterations, scores, color, network)
     if not axes.lines:
         _leave_empty(axes, "not scored")
         return
@@ -102,7 +102,7 @@ def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _draw_course(
-    axes: Axes, intervals: Sequence[Mapping[str, Any]], name: str, title: str, colour: str
+    axes: Axes, intervals: Sequence[Mapping[str, Any]], name: str, title: str, color: str
 ) -> None:
     axes.set_title(title)
     iterations = np.array([record["iteration"] for record in intervals], float)
@@ -111,16 +111,16 @@ def _draw_course(
         _leave_empty(axes, "0 throughout")
         return
     smoothed = smooth(values, 2 * (len(values) // 50) + 1)
-    axes.plot(iterations, values, color=colour, alpha=0.25, lw=0.8)
-    _draw_line(axes, iterations, smoothed, colour)
+    axes.plot(iterations, values, color=color, alpha=0.25, lw=0.8)
+    _draw_line(axes, iterations, smoothed, color)
     # A few wild batches shall not flatten the rest.
     axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)))
 
 
 def _draw_line(
-    axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating], colour: str, label: str = ""
+    axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating], color: str, label: str = ""
 ) -> None:
-    axes.plot(x, y, color=colour, lw=2, marker="o" if len(x) < 30 else "", ms=5, label=label)
+    axes.plot(x, y, color=color, lw=2, marker="o" if len(x) < 30 else "", ms=5, label=label)
 
 
 def _leave_empty(axes: Axes, text: str) -> None:

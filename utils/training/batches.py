@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dataset.cache import Cache
 from dataset.loaders import (
-    DataError,
     EpochSampler,
     Problems,
     default_workers,
@@ -23,9 +22,10 @@ from dataset.loaders import (
     sequential_batches,
 )
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.config import TrainingConfig
-from utils.experiment import Experiment, open_data, protocol
-from utils.processes import Processes
+from utils.errors import UserError
+from utils.options import TrainingConfig
+from utils.training.distributed import Processes
+from utils.training.experiment import Experiment, open_data, protocol
 
 
 class Domains(NamedTuple):
@@ -63,7 +63,7 @@ class TrainingData:
         protocol: what is adapted to and what is scored, in words.
 
     Raises:
-        DataError: a folder, list or label map is missing, or there is less than one iteration.
+        UserError: a folder, list or label map is missing, or there is less than one iteration.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class TrainingData:
         batches = min(len(self.source_order), len(self.target_order))
         self.iterations = batches // config.accumulate
         if self.iterations == 0:
-            raise DataError(
+            raise UserError(
                 f"{entries} source images in {source.root}, or {config.target_entries} "
                 f"--target_entries, are too few for one iteration of "
                 f"{size * world * config.accumulate}\n  give a smaller --batch_size"
@@ -134,7 +134,7 @@ class TrainingData:
             As many batches as are accumulated.
 
         Raises:
-            DataError: more images than allowed cannot be read.
+            UserError: more images than allowed cannot be read.
         """
         self.source_order.start_at(epoch, first_iteration * self.accumulate)
         self.target_order.start_at(epoch, first_iteration * self.accumulate)
@@ -156,7 +156,7 @@ class TrainingData:
         """The scored images as the network takes them, and their label maps at their own sizes.
 
         Raises:
-            DataError: an image or label map cannot be read.
+            UserError: an image or label map cannot be read.
         """
         for batch in self.scored_loader:
             self.problems.add(batch.problems)  # their label maps count no pixel

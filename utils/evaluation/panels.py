@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset.network_input import network_input
 from dataset.segmentation_dataset import SegmentationDataset
+from dataset.transforms import network_input
 from model.SEAN import SEANet
-from utils.evaluate import class_map, scoring
-from utils.visualization import Picture, panels_with_legend, tiles_of
+from utils.evaluation.pictures import Picture, panels_with_legend, tiles_of
+from utils.evaluation.predict import class_map, scoring
 
 TILE_WIDTH = 256
 
@@ -53,7 +53,7 @@ def panels(
     """
     space = dataset.label_space
     for name, tiles, maps in look(network, dataset, autocast, count):
-        yield name, panels_with_legend([tiles], maps, space.names, space.colours, TILE_WIDTH)
+        yield name, panels_with_legend([tiles], maps, space.names, space.colors, TILE_WIDTH)
 
 
 def look(
@@ -77,7 +77,7 @@ def look(
             classes,
             label,
             attention[0, 0].float().cpu().numpy() if network.use_attention else None,
-            dataset.label_space.colours,
+            dataset.label_space.colors,
             ignored,
         )
         yield Seen(sample.name, tiles, (classes, label))

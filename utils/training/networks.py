@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from model.pretrained import initialise
+from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from utils.checkpoint import CheckpointError
-from utils.config import TrainingConfig
 from utils.device import place
-from utils.processes import Processes
+from utils.errors import UserError
+from utils.options import TrainingConfig
+from utils.training.distributed import Processes
 
 
 class Networks:
@@ -33,8 +33,8 @@ class Networks:
         weights: which weights they started with, in words.
 
     Raises:
-        WeightsError: the first weights cannot be read or do not fit.
-        CheckpointError: the checkpoint holds other tensors.
+        UserError: the first weights cannot be read or do not fit.
+        UserError: the checkpoint holds other tensors.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Networks:
     ) -> None:
         torch.manual_seed(config.seed)
         network = SEANet(config.num_classes, config.classifier_branches, config.uses_attention)
-        self.weights = "resumed" if saved else initialise(network, config.restore_from)
+        self.weights = "resumed" if saved else initialize(network, config.restore_from)
         place(network, device)
         self.plain_student, self.plain_teacher = network, make_teacher(network)
         self.optimizer = Adam(
@@ -79,7 +79,7 @@ class Networks:
             self.plain_teacher.load_state_dict(saved["teacher"])
             self.optimizer.load_state_dict(saved["optimizer"])
         except (RuntimeError, ValueError):
-            raise CheckpointError(
+            raise UserError(
                 "last.pth trained other tensors than these options do\n"
                 "  give the options that it was trained with; its log names them"
             ) from None

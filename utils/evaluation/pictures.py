@@ -1,4 +1,4 @@
-"""Pictures from arrays: colour maps, attention overlays, panels."""
+"""Pictures from arrays: color maps, attention overlays, panels."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-ATTENTION_COLOURS, CONFIDENCE_COLOURS = "inferno", "viridis"
-ERROR_COLOURS = {"right": (235, 235, 235), "wrong": (205, 40, 40), "ignored": (0, 0, 0)}
+ATTENTION_COLORS, CONFIDENCE_COLORS = "inferno", "viridis"
+ERROR_COLORS = {"right": (235, 235, 235), "wrong": (205, 40, 40), "ignored": (0, 0, 0)}
 
 Picture = NDArray[np.uint8]
 """RGB, uint8, (H, W, 3)."""
 
 
-def colour_map(classes: NDArray[np.uint8], colours: Sequence[tuple[int, int, int]]) -> Picture:
+def color_map(classes: NDArray[np.uint8], colors: Sequence[tuple[int, int, int]]) -> Picture:
     """Paint a label map.
 
     Args:
-        classes: train ids, uint8, (H, W); ids without a colour become black.
-        colours: one RGB colour a class.
+        classes: train ids, uint8, (H, W); ids without a color become black.
+        colors: one RGB color a class.
 
     Returns:
         RGB, uint8, (H, W, 3).
     """
     palette = np.zeros((256, 3), np.uint8)
-    palette[: len(colours)] = colours
+    palette[: len(colors)] = colors
     return palette[classes]
 
 
@@ -40,25 +40,25 @@ def error_map(classes: NDArray[np.uint8], label: NDArray[np.uint8], ignore_label
         ignore_label: train id of pixels without a class.
 
     Returns:
-        RGB, uint8, (H, W, 3), in `ERROR_COLOURS`.
+        RGB, uint8, (H, W, 3), in `ERROR_COLORS`.
     """
     kind = np.where(label == ignore_label, 2, classes != label)
-    return np.array(list(ERROR_COLOURS.values()), np.uint8)[kind]
+    return np.array(list(ERROR_COLORS.values()), np.uint8)[kind]
 
 
-def heat_map(values: NDArray[np.floating], size: tuple[int, int], colours: str) -> Picture:
-    """Show values on one colour scale for all images: 0 is its low end, 1 its high end.
+def heat_map(values: NDArray[np.floating], size: tuple[int, int], colors: str) -> Picture:
+    """Show values on one color scale for all images: 0 is its low end, 1 its high end.
 
     Args:
         values: (h, w), 0..1.
         size: W, H of the picture; the values are interpolated bilinearly.
-        colours: the name of a matplotlib colour map.
+        colors: the name of a matplotlib color map.
 
     Returns:
         RGB, uint8, (H, W, 3).
     """
     grid = Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BILINEAR)
-    return (matplotlib.colormaps[colours](np.asarray(grid))[..., :3] * 255).astype(np.uint8)
+    return (matplotlib.colormaps[colors](np.asarray(grid))[..., :3] * 255).astype(np.uint8)
 
 
 def overlay(picture: Picture, layer: Picture, alpha: float) -> Picture:
@@ -67,7 +67,7 @@ def overlay(picture: Picture, layer: Picture, alpha: float) -> Picture:
 
 
 def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture:
-    """Lay an attention map over a picture in grey, so that hue is the attention's alone.
+    """Lay an attention map over a picture in gray, so that hue is the attention's alone.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
@@ -76,19 +76,19 @@ def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture
     Returns:
         RGB, uint8, (H, W, 3).
     """
-    grey = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
-    return overlay(grey, heat_map(attention, picture.shape[1::-1], ATTENTION_COLOURS), 0.6)
+    gray = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+    return overlay(gray, heat_map(attention, picture.shape[1::-1], ATTENTION_COLORS), 0.6)
 
 
 def attention_scale(size: tuple[int, int]) -> Picture:
-    """What `attention_over` makes of 0 to 1, from left to right, on mid grey; size is W, H."""
-    grey = np.full((size[1], size[0], 3), 128, np.uint8)
-    return attention_over(grey, np.linspace(0, 1, size[0])[None])
+    """What `attention_over` makes of 0 to 1, from left to right, on mid gray; size is W, H."""
+    gray = np.full((size[1], size[0], 3), 128, np.uint8)
+    return attention_over(gray, np.linspace(0, 1, size[0])[None])
 
 
 def confidence_scale(size: tuple[int, int]) -> Picture:
-    """The colours of confidence 0 to 1, from left to right; size is W, H."""
-    return heat_map(np.linspace(0, 1, size[0])[None], size, CONFIDENCE_COLOURS)
+    """The colors of confidence 0 to 1, from left to right; size is W, H."""
+    return heat_map(np.linspace(0, 1, size[0])[None], size, CONFIDENCE_COLORS)
 
 
 def tiles_of(
@@ -96,7 +96,7 @@ def tiles_of(
     classes: NDArray[np.uint8],
     label: NDArray[np.uint8],
     attention: NDArray[np.floating] | None,
-    colours: Sequence[tuple[int, int, int]],
+    colors: Sequence[tuple[int, int, int]],
     ignore_label: int,
 ) -> dict[str, Picture]:
     """Everything there is to see of an image, for `panel`.
@@ -106,23 +106,23 @@ def tiles_of(
         classes: predicted train ids, uint8, (H, W).
         label: train ids, uint8, (H, W); ``ignore_label`` everywhere where there is no label map.
         attention: (h, w), 0..1; None for a network without.
-        colours: one RGB colour a class.
+        colors: one RGB color a class.
         ignore_label: train id of pixels without a class.
 
     Returns:
         Title -> picture, RGB, uint8, (H, W, 3).
     """
-    tiles = {"input": picture, "prediction": colour_map(classes, colours)}
+    tiles = {"input": picture, "prediction": color_map(classes, colors)}
     if (label != ignore_label).any():
-        tiles["ground truth"] = colour_map(label, colours)
+        tiles["ground truth"] = color_map(label, colors)
         tiles["error"] = error_map(classes, label, ignore_label)
     if attention is not None:
         tiles["attention"] = attention_over(picture, attention)
     return tiles
 
 
-def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Picture:
-    """Name the colours of a colour map, one row a class.
+def legend(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> Picture:
+    """Name the colors of a color map, one row a class.
 
     Returns:
         RGB, uint8.
@@ -131,9 +131,9 @@ def legend(names: Sequence[str], colours: Sequence[tuple[int, int, int]]) -> Pic
     width = round(max(font.getlength(name) for name in names))
     canvas = Image.new("RGB", (3 * row + width, row * (len(names) + 1)), "white")
     draw = ImageDraw.Draw(canvas)
-    for index, (name, colour) in enumerate(zip(names, colours, strict=True)):
+    for index, (name, color) in enumerate(zip(names, colors, strict=True)):
         top = row // 2 + row * index
-        draw.rectangle((row // 2, top + 2, 2 * row - 4, top + row - 3), colour)
+        draw.rectangle((row // 2, top + 2, 2 * row - 4, top + row - 3), color)
         draw.text((2 * row + 4, top + row / 2), name, "black", font, anchor="lm")
     return np.asarray(canvas)
 
@@ -164,16 +164,16 @@ def panels_with_legend(
     rows: Sequence[Mapping[str, Picture]],
     maps: Sequence[NDArray[np.uint8]],
     names: Sequence[str],
-    colours: Sequence[tuple[int, int, int]],
+    colors: Sequence[tuple[int, int, int]],
     width: int = 384,
 ) -> Picture:
-    """Put the panels of images below one another, and below all what their colours mean.
+    """Put the panels of images below one another, and below all what their colors mean.
 
     Args:
         rows: of each image, title -> picture, as from `tiles_of`.
         maps: train ids, uint8; the classes in them are named.
         names: of the classes.
-        colours: one RGB colour a class.
+        colors: one RGB color a class.
         width: of a tile, in pixels.
 
     Returns:
@@ -182,11 +182,11 @@ def panels_with_legend(
     panels = [panel(tiles, width) for tiles in rows]
     titles = {title for tiles in rows for title in tiles}
     found = {train_id for ids in maps for train_id in np.unique(ids).tolist()}
-    meanings = {name: colours[index] for index, name in enumerate(names) if index in found}
-    samples = [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in meanings.items()]
+    meanings = {name: colors[index] for index, name in enumerate(names) if index in found}
+    samples = [(name, np.full((14, 20, 3), color, np.uint8)) for name, color in meanings.items()]
     if "error" in titles:
-        errors = ERROR_COLOURS.items()
-        samples += [(name, np.full((14, 20, 3), colour, np.uint8)) for name, colour in errors]
+        errors = ERROR_COLORS.items()
+        samples += [(name, np.full((14, 20, 3), color, np.uint8)) for name, color in errors]
     if "attention" in titles:
         samples.append(("attention, 0 to 1", attention_scale((120, 14))))
     return np.concatenate([*panels, _legend_strip(samples, panels[0].shape[1])])
@@ -207,25 +207,25 @@ def _legend_strip(samples: Sequence[tuple[str, Picture]], width: int) -> Picture
     for (left, top), (text, sample) in zip(places, samples, strict=True):
         right = left + sample.shape[1]
         strip.paste(Image.fromarray(sample), (left, top + 5))
-        draw.rectangle((left - 1, top + 4, right, top + 19), outline="darkgrey")
+        draw.rectangle((left - 1, top + 4, right, top + 19), outline="darkgray")
         draw.text((right + 6, top + line / 2), text, "black", font, anchor="lm")
     return np.asarray(strip)
 
 
 def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
     """Show the probability of each pixel's class, (H, W), 0..1, with its scale below."""
-    heat = heat_map(confidence, confidence.shape[::-1], CONFIDENCE_COLOURS)
-    return with_colour_bar(heat, confidence_scale, "confidence")
+    heat = heat_map(confidence, confidence.shape[::-1], CONFIDENCE_COLORS)
+    return with_color_bar(heat, confidence_scale, "confidence")
 
 
 def resized(picture: Picture, size: tuple[int, int]) -> Image.Image:
-    """Resize a picture to W, H: one of few colours keeps them, another is interpolated."""
+    """Resize a picture to W, H: one of few colors keeps them, another is interpolated."""
     flat = len(np.unique(picture.reshape(-1, 3)[::97], axis=0)) < 64
     resampling = Image.Resampling.NEAREST if flat else Image.Resampling.BICUBIC
     return Image.fromarray(picture).resize(size, resampling)
 
 
-def with_colour_bar(
+def with_color_bar(
     picture: Picture, scale: Callable[[tuple[int, int]], Picture], title: str
 ) -> Picture:
     """Put the scale of a heat map, 0 to 1, under it.
@@ -233,7 +233,7 @@ def with_colour_bar(
     Args:
         picture: RGB, uint8, (H, W, 3).
         scale: from W, H to the scale's picture: `attention_scale` or `confidence_scale`.
-        title: what the colours show.
+        title: what the colors show.
 
     Returns:
         RGB, uint8, (H + h, W, 3): the picture, then a strip with title, bar and ends.

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from utils.processes import Processes
-from utils.train_step import StepResult
+from utils.training.distributed import Processes
+from utils.training.train_step import StepResult
 
 
 class DivergenceError(Exception):

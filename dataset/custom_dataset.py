@@ -1,11 +1,11 @@
-"""Own classes: a YAML file with their names, colours and label ids, and where the files lie.
+"""Own classes: a YAML file with their names, colors and label ids, and where the files lie.
 
     classes:                            # in the order of the train ids
       road:
-        colour: [128, 64, 128]
+        color: [128, 64, 128]
         source: 1                       # one label id or several
         target: [7, 8]                  # left out where the target's label maps lack the class
-      sky: {colour: [70, 130, 180], source: [4, 5], target: 23}
+      sky: {color: [70, 130, 180], source: [4, 5], target: 23}
     source:                             # folders within --data_dir_source
       images: renders/rgb
       labels: renders/ids
@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from dataset.checked_yaml import CheckedYaml, Entry
-from dataset.labels import Colour, LabelSpace
+from dataset.labels import Color, LabelSpace
 from dataset.layout import Layout
 from dataset.segmentation_dataset import SegmentationDataset
 
@@ -40,7 +40,7 @@ class Domain(NamedTuple):
     """What the file says of one data set.
 
     Attributes:
-        classes: names and colours.
+        classes: names and colors.
         label_ids: class name -> label ids in this data set's files.
         layout: where its files lie; None as the script's own data set keeps them.
     """
@@ -76,7 +76,7 @@ class OwnClasses(NamedTuple):
 
     @property
     def meaning(self) -> str:
-        """What makes another training if it changes: everything but the colours."""
+        """What makes another training if it changes: everything but the colors."""
         domains = [(domain.label_ids, domain.layout) for domain in self]
         return repr((self.source.classes.names, domains))
 
@@ -85,7 +85,7 @@ def read_classes(path: Path) -> OwnClasses:
     """Read and check the file.
 
     Raises:
-        DataError: it cannot be read, or has a mistake: the message names its line and key.
+        UserError: it cannot be read, or has a mistake: the message names its line and key.
     """
     file = CheckedYaml(path, "--classes")
     sections = file.entries(file.root, ("classes", *DOMAINS), needed=("classes",))
@@ -95,17 +95,17 @@ def read_classes(path: Path) -> OwnClasses:
         odd = sections["classes"] if few else list(described.values())[MOST_CLASSES]
         problem = "1 class" if len(described) == 1 else f"{len(described)} classes"
         raise file.mistake(odd.key, odd.place, problem, f"give 2 to {MOST_CLASSES} classes")
-    colours: dict[Colour, str] = {}
+    colors: dict[Color, str] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
     owners: dict[tuple[str, int], str] = {}
     for name, entry in described.items():
         if not name.strip() or not name.isprintable():
             raise file.mistake(entry.key, entry.place, "no name", "use printable characters")
-        values = file.entries(entry, ("colour", *DOMAINS), needed=("colour", "source"))
-        colours[_colour(file, values.pop("colour"), colours)] = name
+        values = file.entries(entry, ("color", *DOMAINS), needed=("color", "source"))
+        colors[_color(file, values.pop("color"), colors)] = name
         for domain, value in values.items():
             ids[domain][name] = _label_ids(file, value, name, domain, owners)
-    classes = LabelSpace(tuple(described), tuple(colours))
+    classes = LabelSpace(tuple(described), tuple(colors))
     layouts = {
         domain: _layout(file, sections[domain]) if domain in sections else None
         for domain in DOMAINS
@@ -113,18 +113,18 @@ def read_classes(path: Path) -> OwnClasses:
     return OwnClasses(*(Domain(classes, ids[domain], layouts[domain]) for domain in DOMAINS))
 
 
-def _colour(file: CheckedYaml, entry: Entry, owners: Mapping[Colour, str]) -> Colour:
-    """A class's colour; ``owners`` holds the classes of the colours that are taken."""
+def _color(file: CheckedYaml, entry: Entry, owners: Mapping[Color, str]) -> Color:
+    """A class's color; ``owners`` holds the classes of the colors that are taken."""
     numbers = [number for number, _ in file.numbers(entry, 255)]
     if len(numbers) != 3:
         problem = f"{len(numbers)} number(s) instead of 3"
         remedy = "give red, green and blue, as [128, 64, 128]"
         raise file.mistake(entry.value, entry.place, problem, remedy)
-    colour = numbers[0], numbers[1], numbers[2]
-    if colour in owners:
-        problem = f"the colour {list(colour)} is given to {owners[colour]} already"
-        raise file.mistake(entry.value, entry.place, problem, "a colour belongs to one class")
-    return colour
+    color = numbers[0], numbers[1], numbers[2]
+    if color in owners:
+        problem = f"the color {list(color)} is given to {owners[color]} already"
+        raise file.mistake(entry.value, entry.place, problem, "a color belongs to one class")
+    return color
 
 
 def _label_ids(

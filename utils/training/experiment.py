@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dataset.cache import Cache
-from dataset.classes_file import read_classes
+from dataset.custom_dataset import read_classes
 from dataset.layout import PLAIN_FOLDER
-from dataset.loaders import (
-    DataError,
-    SegmentationDataset,
-)
-from utils.config import TrainingConfig
+from dataset.loaders import SegmentationDataset
+from utils.errors import UserError
+from utils.options import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Experiment:
         """The same experiment with the classes, label ids and folders of a classes file.
 
         Raises:
-            DataError: it cannot be read, or has a mistake.
+            UserError: it cannot be read, or has a mistake.
         """
         own = read_classes(Path(file))
         return replace(
@@ -71,7 +69,7 @@ def open_data(
     target = experiment.target(**adapted, labels="none", **shared)
     if config.oracle:
         if target.layout is PLAIN_FOLDER:
-            raise DataError(
+            raise UserError(
                 f"--oracle trains on the target's label maps, and {target.root} is a plain folder, "
                 "which has none\n  give a --data_dir_target in the data set's own folders, with "
                 f"label maps (see {experiment.target.__module__.replace('.', '/')}.py)"
@@ -89,7 +87,7 @@ def open_data(
         **shared,
     )
     if config.target_split != "val" and target.image_folder == scored.image_folder:
-        raise DataError(
+        raise UserError(
             f"--target_split {config.target_split}: {target.image_folder} has no such part: the "
             "same images would be scored\n"
             "  keep the parts in folders of their own, with {split} in the target's folders"
@@ -100,25 +98,25 @@ def open_data(
 def _check_options(experiment: Experiment, config: TrainingConfig) -> None:
     classes = experiment.target.label_space.num_classes
     if config.num_classes != classes:
-        raise DataError(
+        raise UserError(
             f"--num_classes {config.num_classes}: "
             f"{config.classes or experiment.target.__name__} has {classes}\n"
             "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
         )
     if config.ignore_label < classes:
-        raise DataError(
+        raise UserError(
             f"--ignore_label {config.ignore_label} is the train id of a class\n"
             f"  give one from {classes} to 255"
         )
     if config.oracle and config.source_only:
-        raise DataError(
+        raise UserError(
             "--oracle and --source_only name two baselines\n  train them one after the other"
         )
 
 
 def _keep_apart(config: TrainingConfig, target: SegmentationDataset) -> None:
     if Path(config.snapshot_dir).resolve().is_relative_to(target.root.resolve()):
-        raise DataError(
+        raise UserError(
             f"--snapshot_dir {config.snapshot_dir} lies within the target folder\n"
             f"  choose one outside {target.root}: the run's pictures would become target images"
         )
@@ -128,17 +126,17 @@ def _source_list(experiment: Experiment, config: TrainingConfig) -> str | None:
     if config.split_file is None:
         return config.data_list_source
     if not experiment.source.has_split_file:
-        raise DataError(
+        raise UserError(
             f"--split_file {config.split_file}: {experiment.source.__name__} publishes none\n"
             "  it is GTA-5's; name the images to train on in a --data_list_source"
         )
     if config.data_list_source is not None:
-        raise DataError(
+        raise UserError(
             f"--split_file {config.split_file} and --data_list_source {config.data_list_source} "
             "both say what to train on\n  give one of them"
         )
     if not config.split_file.lower().endswith(".mat"):
-        raise DataError(
+        raise UserError(
             f"--split_file {config.split_file} is not a split.mat\n"
             "  give a text file with one image a line as --data_list_source"
         )

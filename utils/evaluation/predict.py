@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.metrics import confusion_matrix
+from utils.evaluation.metrics import confusion_matrix
 
 
 @contextlib.contextmanager

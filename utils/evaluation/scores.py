@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from utils.metrics import class_accuracy, class_iou, mean_accuracy, mean_iou, pixel_accuracy
+from utils.evaluation.metrics import (
+    class_accuracy,
+    class_iou,
+    mean_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
 
 RESAMPLES = 9999
 

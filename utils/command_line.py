@@ -1,0 +1,142 @@
+"""From dataclasses of options to the command line: declared once, checked, compared."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+LARGEST_SIDE = 16384
+"""Of an image, in pixels: a slip beyond it would ask for more memory than there is."""
+
+Size = tuple[int, int]
+Config = TypeVar("Config", bound=Any)  # a dataclass whose fields are made by `option`
+
+
+def option(
+    default: Any,
+    help: str,
+    parse: Callable[[str], Any] = str,
+    choices: Sequence[str] | None = None,
+    training: bool = True,
+) -> Any:
+    """Declare an option.
+
+    Args:
+        default: its value when it is not given.
+        help: what it does and how to choose it.
+        parse: from the command line's text to the value; raises ValueError with the reason.
+        choices: the values it can have, if they are few.
+        training: whether another value makes another training run, so that `--resume` refuses it.
+    """
+    metadata = {"help": help, "parse": parse, "choices": choices, "training": training}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
+    """Make a parser of whole numbers from ``minimum`` to ``maximum``."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < minimum or (maximum is not None and value > maximum):
+            raise ValueError
+        return value
+
+    parse.__name__ = f"whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
+    return parse
+
+
+def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
+    """Make a parser of finite numbers from ``minimum`` to ``maximum``."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or not minimum <= value <= maximum:
+            raise ValueError
+        return value
+
+    parse.__name__ = f"number from {minimum}" + (f" to {maximum}" if maximum < math.inf else "")
+    return parse
+
+
+def size(text: str) -> Size:
+    """Parse ``width,height`` in pixels."""
+    width, height = (int(part) for part in text.split(","))
+    if not (8 <= width <= LARGEST_SIDE and 8 <= height <= LARGEST_SIDE):
+        raise ValueError
+    return width, height
+
+
+size.__name__ = f"size, as WIDTH,HEIGHT with both from 8 to {LARGEST_SIDE}"
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes end the process with one message and status 2.
+
+    Every option is accepted with ``-`` and with ``_``, and none shortened.
+
+    Args:
+        description: the first lines of the help text, kept as they are.
+    """
+
+    def __init__(self, description: str) -> None:
+        as_it_is = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=as_it_is, allow_abbrev=False)
+
+    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
+        """Declare an option or argument, as argparse does."""
+        spellings = [spelling for name in names for spelling in (name, name.replace("_", "-"))]
+        return super().add_argument(*dict.fromkeys(spellings), **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """End the process."""
+        self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
+
+
+def parse_options(
+    defaults: Config, demo: dict[str, Any], description: str, arguments: Sequence[str] | None = None
+) -> Config:
+    """Read the command line; every option is accepted with ``-`` and with ``_``.
+
+    Args:
+        defaults: the values of options that are not given.
+        demo: what ``--demo`` sets instead, where an option is not given.
+        description: the first line of the help text.
+        arguments: the words of the command line; without them the process's own.
+
+    Returns:
+        The options. A mistake ends the process with one message and status 2.
+    """
+    parser = Parser(description)
+    for field in dataclasses.fields(defaults):
+        value = getattr(defaults, field.name)
+        settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
+        if get_type_hints(type(defaults))[field.name] is bool:
+            settings["action"] = "store_true"
+        else:
+            shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            settings |= {k: field.metadata[k] for k in ("choices",)}
+            settings["type"] = field.metadata["parse"]
+            settings["metavar"] = "|".join(field.metadata["choices"] or ()) or "X"
+            settings["help"] += "" if value is None else f" (default: {shown})"
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **settings)
+    given = vars(parser.parse_args(arguments))
+    base = demo if given.get("demo") else {}
+    return dataclasses.replace(defaults, **{**base, **given})
+
+
+def plain_options(config: Any) -> dict[str, Any]:
+    """The options as plain values: what a checkpoint may hold."""
+    return dataclasses.asdict(config)
+
+
+def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
+    """Options that differ from a saved run's and would change the training, as readable text."""
+    now = plain_options(config)
+    return [
+        f"--{field.name} {saved.get(field.name, field.default)} -> {now[field.name]}"
+        for field in dataclasses.fields(config)
+        if field.metadata["training"] and now[field.name] != saved.get(field.name, field.default)
+    ]

@@ -1,0 +1,1 @@
+"""Training: the method, and everything a run needs."""
