@@ -19,7 +19,7 @@ SEEDS = {"render": (3, 5), "camera": (11, 4)}
 
 
 def main() -> None:
-    """Put source scenes over target scenes, labels beside each."""
+    """Put source scenes above target scenes, each next to its labels."""
     rows = []
     for domain, seeds in SEEDS.items():
         tiles = []

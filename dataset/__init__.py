@@ -1,1 +1,1 @@
-"""Where samples come from. Knows nothing of networks or training."""
+"""Data sets, from image files to batches. Imports nothing from model/ or from training."""

@@ -1,9 +1,8 @@
 """Resized images and label maps kept on disk, so that each file is decoded once (`--cache_dir`).
 
-An entry is an array's bytes, in a file called by a digest of what it was made from: the file's
-path, size and times of change, and the settings. A changed file or option has another entry, so
-none is ever stale. It is written beside its place and moved there, so none is ever half; processes
-that make the same entry at once write the same bytes.
+An entry holds an array's bytes. It is named by a digest of what it was made from: the file's path,
+size and times of change, and the settings. A changed file or option has another entry, so entries
+never go stale. Processes that make the same entry at once write the same bytes.
 """
 
 from __future__ import annotations
@@ -24,30 +23,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
+from utils.files import replace_when_done
 
 VERSION = 1
-"""To raise when the same file and settings give other values: other decoding, other resizing."""
+"""Raise it when the same file and settings give other values: other decoding, other resizing."""
 
 BLOCK = 4096
-"""Bytes by which file systems give out their space."""
+"""The unit in which file systems allocate space, in bytes."""
 
 
 class Cache:
     """Arrays made from files.
 
     Args:
-        folder: where they are kept; made when the first is. It may be shared by runs, be read-only
-            once it is complete, and be deleted at any time between runs.
+        folder: made when the first array is written. Runs may share it, it may be read-only once
+            it is complete, and it may be deleted at any time between runs.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def entry(self, file: Path, settings: str) -> Path:
-        """Where the array made from a file with these settings is kept.
+        """Return where the array made from a file with these settings is kept.
 
         Raises:
-            UserError: there is no such file.
+            UserError: the file does not exist.
         """
         try:
             status = file.stat()
@@ -65,65 +65,61 @@ class Cache:
         shape: tuple[int, ...],
         make: Callable[[], NDArray[np.uint8]],
     ) -> NDArray[np.uint8]:
-        """The array of a file, made now if it was not before.
+        """Return the array of a file; make and keep it if there is no entry yet.
+
+        An entry that cannot be written is a warning, since it costs only time.
 
         Args:
-            file: what it is made from.
+            file: what the array is made from.
             settings: everything else that its values depend on.
             shape: the array's.
             make: computes it.
 
         Returns:
-            Memory-mapped and read-only, or just made.
+            A read-only memory map, or what ``make`` returned.
 
         Raises:
-            UserError: the file cannot be read. (An entry that cannot be written costs time alone,
-                and is warned of.)
+            UserError: the file cannot be read.
         """
         entry = self.entry(file, settings)
         with contextlib.suppress(OSError):
             if entry.stat().st_size == math.prod(shape):
                 return np.memmap(entry, np.uint8, "r", shape=shape)
         array = make()
+        part = self.folder / f"{uuid.uuid4().hex}.part"
         try:
-            self._write(entry, array)
-        except OSError as error:
-            warnings.warn(f"{self._unwritable(error)}; going on without", stacklevel=2)
+            with replace_when_done(entry, part):
+                entry.parent.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(array.tobytes())
+        except UserError as error:
+            # Not the entry's name: the same text for every entry is shown once per process.
+            reason = str(error).splitlines()[0].replace(str(entry), f"the cache {self.folder}")
+            warnings.warn(f"{reason}; going on without it", stacklevel=2)
         return array
 
-    def _write(self, entry: Path, array: NDArray[np.uint8]) -> None:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f"{uuid.uuid4().hex}.part"
-        try:
-            with open(beside, "wb") as file:
-                file.write(array.tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, entry)
-        finally:
-            beside.unlink(missing_ok=True)
-
     def reserve(self, entries: Mapping[Path, int]) -> str:
-        """Check that the disk has the space, before anything is made; drop what was left half.
+        """Check that the disk has the space for entries; remove what killed processes left.
 
         Args:
-            entries: their places and how many values each has.
+            entries: their paths and sizes in bytes.
 
         Returns:
             A line that says how much is needed.
 
         Raises:
-            UserError: the disk has less, or the folder cannot be written to.
+            UserError: the disk has less space, or the folder cannot be written to.
         """
         missing = [size for entry, size in entries.items() if not entry.exists()]
         if not missing:
             return f"{self.folder} has all {len(entries)} entries"
+        remedy = "free space, choose another --cache_dir, or leave it out"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
-            raise self._unwritable(error) from None
-        for part in self.folder.glob("*.part"):  # of a process that was killed
+            reason = error.strerror or error
+            raise UserError(f"cannot write the cache {self.folder}: {reason}\n  {remedy}") from None
+        for part in self.folder.glob("*.part"):
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > 3600:
                     part.unlink()
@@ -134,11 +130,5 @@ class Cache:
             f"to write, {free / 1e9:.2f} GB free"
         )
         if needed > free:
-            raise UserError(f"{summary}\n  free space, choose another --cache_dir, or leave it out")
+            raise UserError(f"{summary}\n  {remedy}")
         return summary
-
-    def _unwritable(self, error: OSError) -> UserError:
-        return UserError(
-            f"cannot write into the cache {self.folder}: {error.strerror or error}\n"
-            "  free space, choose another --cache_dir, or leave it out"
-        )

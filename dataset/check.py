@@ -1,4 +1,4 @@
-"""Check a data folder before anyone spends GPU hours on it.
+"""Check a data folder before training on it.
 
     python -m dataset.check gta5 data/GTA5
     python -m dataset.check cityscapes data/Cityscapes --split val
@@ -6,7 +6,7 @@
     python -m dataset.check gta5 data/mine --classes classes.yaml
 
 With --classes, gta5 and synthia stand for the file's source, cityscapes for its target. A target
-may lack label maps, and be a plain folder of images.
+may lack label maps, and may be a plain folder of images.
 
 Reads every image and label map in parallel and reports pairing, sizes, modes, label ids, class
 frequencies, and the first problems. Ends with status 0, or 2 if there are problems.
@@ -14,102 +14,81 @@ frequencies, and the first problems. Ends with status 0, or 2 if there are probl
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from dataset.cityscapes16_dataset import Cityscapes16Dataset
-from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.cityscapes16_dataset import CITYSCAPES_16
+from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.custom_dataset import read_classes
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.description import files_below
+from dataset.gta5_dataset import GTA5
 from dataset.image_files import image_mode, read_image, read_label_ids
-from dataset.layout import PLAIN_FOLDER, files_below
 from dataset.loaders import available_cores
 from dataset.segmentation_dataset import SegmentationDataset
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser, integer
-from utils.errors import UserError
-from utils.training.log import fail
+from utils.errors import UserError, exit_on_error
 
-DATASETS: dict[str, type[SegmentationDataset]] = {
-    "gta5": GTA5Dataset,
-    "synthia": SynthiaDataset,
-    "cityscapes": CityscapesDataset,
-    "cityscapes16": Cityscapes16Dataset,
-}
-
-MISSING, UNREADABLE = "missing", "unreadable"
-"""What takes the place of a mode."""
+DATASETS = {
+    "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
+}  # fmt: skip
 
 
-class Finding(NamedTuple):
-    """What one image and its label map are.
+@dataclass
+class Finding:
+    """What there is to say of an image and its label map."""
 
-    Attributes:
-        size: W, H of the image.
-        mode: the image's mode; or `UNREADABLE`.
-        label_mode: the label map's; or `UNREADABLE`, `MISSING`, or empty where none is looked for.
-        same_size: whether the label map has the image's size.
-        ids: label id -> number of pixels.
-        problems: what is wrong.
-    """
-
-    size: tuple[int, int] | None
-    mode: str
-    label_mode: str
-    same_size: bool
-    ids: dict[int, int]
-    problems: list[str]
+    size: str = ""  # of the image, as WxH; empty if it cannot be read
+    mode: str = "unreadable"  # of the image
+    label_mode: str = ""  # of the label map; empty if none is expected
+    same_size: bool = True  # whether the label map has the image's size
+    ids: dict[int, int] = field(default_factory=dict)  # label id -> number of pixels
+    problems: list[str] = field(default_factory=list)
 
 
 def check_pair(name: str, dataset: SegmentationDataset, labelled: bool = True) -> Finding:
-    """Read an image and its label map.
+    """Read an image, and its label map if it should have one.
 
     Args:
         name: the image's path within the image folder.
-        dataset: tells where the files are and which ids are known.
+        dataset: says where the files are and which label ids are known.
         labelled: whether the image should have a label map.
     """
-    problems: list[str] = []
-    size, mode, label_mode, same_size, ids = None, UNREADABLE, "", True, {}
+    image, label = dataset.image_folder / name, dataset.label_file(name)
+    finding = Finding(label_mode="unreadable" if labelled else "")
     try:
-        path = dataset.image_folder / name
-        height, width = read_image(path, upright=dataset.layout is PLAIN_FOLDER).shape[:2]
-        size, mode = (width, height), image_mode(path)
+        height, width, _ = read_image(image, dataset.is_plain_folder).shape
+        finding.size, finding.mode = f"{width}x{height}", image_mode(image)
     except UserError as error:
-        problems.append(str(error))
-    path = dataset.label_folder / dataset.layout.label_name(name)
-    if labelled and not os.path.exists(path):
-        label_mode = MISSING
-        problems.append(f"{dataset.image_folder / name} has no label map\n  expected: {path}")
+        finding.problems.append(str(error))
+    if labelled and not label.exists():
+        finding.label_mode = "missing"
+        finding.problems.append(f"{image} has no label map\n  expected: {label}")
     elif labelled:
-        label_mode = UNREADABLE
         try:
-            label = read_label_ids(path)
-            label_mode = image_mode(path)
-            values, counts = np.unique(label, return_counts=True)
-            ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
-            same_size = size is None or label.shape[::-1] == size
-            if not set(ids) & set(dataset.label_space.table(dataset.label_ids)):
-                problems.append(f"{path} has no pixel of a known class")
+            ids = read_label_ids(label)
+            finding.label_mode = image_mode(label)
+            values, counts = np.unique(ids, return_counts=True)
+            finding.ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
+            finding.same_size = finding.size in ("", "{1}x{0}".format(*ids.shape))
+            if not finding.ids.keys() & dataset.table.keys():
+                finding.problems.append(f"{label} has no pixel of a known class")
         except UserError as error:
-            problems.append(str(error))
-    return Finding(size, mode, label_mode, same_size, ids, problems)
+            finding.problems.append(str(error))
+    return finding
 
 
 def check_all(dataset: SegmentationDataset, labelled: bool) -> list[Finding]:
-    """Read all images, and their label maps if they should have some, in parallel."""
-    # Ctrl-C goes to every process; this one ends the others.
+    """Check all images in parallel."""
+    # Ctrl-C reaches every process; the main one ends the others.
     ignore = (signal.SIGINT, signal.SIG_IGN)
     pool = ProcessPoolExecutor(available_cores(), initializer=signal.signal, initargs=ignore)
     try:
@@ -120,105 +99,72 @@ def check_all(dataset: SegmentationDataset, labelled: bool) -> list[Finding]:
         pool.shutdown(cancel_futures=True)
 
 
-def without_image(dataset: SegmentationDataset) -> list[str]:
-    """The label maps that belong to no image, as paths within the label folder."""
+def label_maps_without_image(dataset: SegmentationDataset) -> list[str]:
+    """Return the label maps that belong to no image, as paths within the label folder."""
     ending = f"{dataset.layout.label_suffix}.png"
     maps = {name for name in files_below(dataset.label_folder) if name.endswith(ending)}
     paired = {dataset.layout.label_name(name) for name in dataset.names}
-    return sorted(maps - paired - set(dataset.names))  # both kinds may lie in one folder
+    return sorted(maps - paired - set(dataset.names))  # images and label maps may share a folder
 
 
 def counted(values: Iterable[str]) -> str:
-    """How often each value occurs, the most frequent first."""
-    counts = Counter(values).most_common()
-    return ", ".join(f"{value} ({count})" for value, count in counts[:8]) or "none"
+    """Return how often each value occurs, the most frequent first."""
+    counts = Counter(values).most_common(8)
+    return ", ".join(f"{value} ({count})" for value, count in counts) or "none"
 
 
 def report(
     dataset: SegmentationDataset, findings: list[Finding], alone: Sequence[str] = ()
 ) -> list[str]:
-    """Sum up in lines of text what the images are, and which label maps are alone."""
+    """Return lines of text; ``alone`` are the label maps without image."""
     lines = [
         f"{len(findings)} images in {dataset.image_folder}",
-        "sizes: " + counted("{}x{}".format(*finding.size) for finding in findings if finding.size),
+        "sizes: " + counted(finding.size for finding in findings if finding.size),
         "modes: " + counted(finding.mode for finding in findings),
     ]
-    if not any(finding.label_mode for finding in findings):
-        return [*lines, "no label maps of known classes: the images alone were checked"]
-    missing = sum(finding.label_mode == MISSING for finding in findings)
-    lines.append(f"images without label map: {missing}; label maps without image: {len(alone)}")
-    lines.append("modes of label maps: " + counted(finding.label_mode for finding in findings))
+    modes = [finding.label_mode for finding in findings if finding.label_mode]
+    if not modes:
+        return [*lines, "no label maps of known classes: only the images were checked"]
     other = sum(not finding.same_size for finding in findings)
-    if other:
-        lines.append(f"label maps of another size than their image: {other}")
-    return lines + class_table(dataset, findings)
-
-
-def class_table(dataset: SegmentationDataset, findings: list[Finding]) -> list[str]:
-    """The frequency of each class, and the ids that belong to none, in lines of text."""
-    ids: Counter[int] = Counter()
-    for finding in findings:
-        ids.update(finding.ids)
+    lines += [
+        f"images without label map: {modes.count('missing')}; "
+        f"label maps without image: {len(alone)}",
+        f"modes of label maps: {counted(modes)}",
+        f"label maps of another size than their image: {other}",
+        "class            pixels in %   images",
+    ]
+    ids = sum((Counter(finding.ids) for finding in findings), Counter())
     total = max(1, ids.total())
-    table = dataset.label_space.table(dataset.label_ids)
-    lines = ["class            pixels in %   images"]
     for train_id, name in enumerate(dataset.label_space.names):
-        own = {label_id for label_id in table if table[label_id] == train_id}
-        images = sum(not own.isdisjoint(finding.ids) for finding in findings)
+        own = {label_id for label_id in dataset.table if dataset.table[label_id] == train_id}
         share = 100 * sum(ids[label_id] for label_id in own) / total
+        images = sum(not own.isdisjoint(finding.ids) for finding in findings)
         lines.append(f"  {name:<14} {share:10.3f}   {images:6d}")
-    unknown = {label_id: n for label_id, n in sorted(ids.items()) if label_id not in table}
-    share = 100 * sum(unknown.values()) / total
-    lines.append(f"ids that are ignored: {list(unknown)}, {share:.2f} % of the pixels")
-    return lines
+    ignored = sorted(ids.keys() - dataset.table.keys())
+    share = 100 * sum(ids[label_id] for label_id in ignored) / total
+    return [*lines, f"ignored label ids: {ignored}, {share:.2f} % of the pixels"]
 
 
-def open_folder(options: Namespace) -> SegmentationDataset:
-    """The data set to check, whether its label maps are there or not.
-
-    Raises:
-        UserError: no such folder, no images, or a mistake in a list or classes file.
-    """
-    kind = DATASETS[options.kind]
-    is_target = issubclass(kind, CityscapesDataset)
-    if options.classes:
-        own = read_classes(Path(options.classes))
-        kind = (own.target if is_target else own.source).data_set(kind)
-    dataset = kind(options.folder, (8, 8), options.list, options.split, labels="none")
-    if dataset.layout is PLAIN_FOLDER and not is_target:
-        folders = " or ".join(f"{layout.images}/ and {layout.labels}/" for layout in kind.layouts)
-        raise UserError(f"{dataset.root} is not laid out as a source\n  expected in it: {folders}")
-    return dataset
-
-
-def should_have_labels(dataset: SegmentationDataset) -> bool:
-    """Whether each image should have a label map: of a target, if any image has."""
-    is_target = isinstance(dataset, CityscapesDataset)
-    return not is_target or (dataset.layout is not PLAIN_FOLDER and dataset.has_labels())
-
-
+@exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, check, report."""
     parser = Parser(__doc__ or "")
     parser.add_argument("kind", choices=DATASETS)
     parser.add_argument("folder")
-    parser.add_argument(
-        "--split", choices=("train", "val", "test"), default="val", help="of Cityscapes"
-    )
+    splits = ("train", "val", "test")
+    parser.add_argument("--split", choices=splits, default="val", help="of Cityscapes")
     parser.add_argument("--classes", help="YAML file of own classes (dataset/custom_dataset.py)")
-    parser.add_argument("--list", help="text file with one image a line")
+    parser.add_argument("--list", help="text file with one image per line")
     parser.add_argument("--show", type=integer(0), default=10, help="problems to print")
     options = parser.parse_args(arguments)
-    try:
-        dataset = open_folder(options)
-        labelled = should_have_labels(dataset)
-        # A list names some of the images, and says nothing of the others' label maps.
-        alone = without_image(dataset) if labelled and not options.list else []
-        findings = check_all(dataset, labelled)
-    except UserError as error:
-        fail(error)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    dataset = SegmentationDataset(
+        DATASETS[options.kind], options.folder, (8, 8), options.list, options.split, labels="none",
+        own_classes=read_classes(options.classes) if options.classes else None,
+    )  # fmt: skip
+    labelled = not dataset.description.is_target or dataset.has_labels()
+    # A list names some of the images, and says nothing of the others' label maps.
+    alone = label_maps_without_image(dataset) if labelled and not options.list else []
+    findings = check_all(dataset, labelled)
     print("\n".join(report(dataset, findings, alone)))
     problems = [problem for finding in findings for problem in finding.problems]
     problems += [f"{dataset.label_folder / name} belongs to no image" for name in alone]

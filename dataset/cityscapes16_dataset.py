@@ -1,10 +1,15 @@
 """Cityscapes with the 16 classes it shares with SYNTHIA; files as in cityscapes_dataset.py."""
 
-from dataset.cityscapes_dataset import CityscapesDataset
+import dataclasses
+import functools
+
+from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.labels import CLASSES_16
+from dataset.segmentation_dataset import SegmentationDataset
 
+CITYSCAPES_16 = dataclasses.replace(
+    CITYSCAPES, name="Cityscapes with SYNTHIA's classes", label_space=CLASSES_16
+)
+"""The real target of the 16-class experiment: without terrain, truck and train."""
 
-class Cityscapes16Dataset(CityscapesDataset):
-    """The real target of the 16-class experiment: without terrain, truck and train."""
-
-    label_space = CLASSES_16
+Cityscapes16Dataset = functools.partial(SegmentationDataset, CITYSCAPES_16)

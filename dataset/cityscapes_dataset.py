@@ -4,24 +4,31 @@
       leftImg8bit/{train,val,test}/CITY/CITY_000000_000019_leftImg8bit.png
       gtFine/{train,val,test}/CITY/CITY_000000_000019_gtFine_labelIds.png
 
-Label maps are needed for scoring only; adaptation reads the images alone.
+Adaptation reads the images alone; label maps are needed only for scoring. Without them, a plain
+folder of photographs can take the place of Cityscapes.
 """
 
+import functools
+
+from dataset.description import Description, Layout
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.layout import Layout
 from dataset.segmentation_dataset import SegmentationDataset
 
-
-class CityscapesDataset(SegmentationDataset):
-    """The real target, with the 19 classes of the benchmark."""
-
-    layouts = (
+CITYSCAPES = Description(
+    name="Cityscapes",
+    guide="dataset/cityscapes_dataset.py",
+    layouts=(
         Layout(
             images="leftImg8bit/{split}",
             labels="gtFine/{split}",
             image_suffix="_leftImg8bit",
             label_suffix="_gtFine_labelIds",
         ),
-    )
-    label_space = CLASSES_19
-    label_ids = CITYSCAPES_IDS
+    ),
+    label_space=CLASSES_19,
+    label_ids=CITYSCAPES_IDS,
+    is_target=True,
+)
+"""The real target, with the 19 classes of the benchmark."""
+
+CityscapesDataset = functools.partial(SegmentationDataset, CITYSCAPES)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dataset.segmentation_dataset import Sample, SegmentationDataset
+from dataset.segmentation_dataset import Sample
 from dataset.transforms import network_input
 from utils.errors import UserError
 
@@ -22,50 +23,42 @@ class Batch(NamedTuple):
 
     Attributes:
         images: uint8, (B, 3, H, W), RGB.
-        labels: one uint8 map of train ids an image, of sizes of their own; empty if none were read.
-        names: the images' paths within the image folder.
-        problems: what could not be read.
+        labels: one uint8 map of train ids per image, each of its own size; empty if none are read.
+        names: paths of the images within the image folder.
     """
 
     images: Tensor
     labels: tuple[Tensor, ...]
     names: tuple[str, ...]
-    problems: tuple[str, ...]
 
 
+@dataclass(eq=False)
 class EpochSampler(Sampler[list[int]]):
-    """The batches of one epoch, the same for the same seed and epoch, from any point on.
+    """The batches of one epoch, reproducible from any batch on.
 
-    An epoch visits ``entries`` places, the data set repeated in turn. A global batch is
-    ``batch_size * world_size`` consecutive places of the epoch's order, of which each process
-    takes its share, so that N processes see what one process with an N-fold batch sees.
+    An epoch visits ``entries`` places: the data set, repeated in turn. A global batch is
+    ``batch_size * world_size`` consecutive places of the epoch's order, and each process takes its
+    share, so that N processes see what one process with an N-fold batch sees.
 
     Args:
         length: number of samples in the data set.
         entries: places in an epoch.
-        batch_size: samples a process and batch.
+        batch_size: samples per process and batch.
         seed: of the order; None keeps the order of the list.
         rank: this process.
         world_size: number of processes.
+        epoch: which epoch the next iteration over the sampler yields.
+        first_batch: where in that epoch it starts.
     """
 
-    def __init__(
-        self,
-        length: int,
-        entries: int,
-        batch_size: int,
-        seed: int | None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.length = length
-        self.entries = entries
-        self.batch_size = batch_size
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-        self.first_batch = 0
+    length: int
+    entries: int
+    batch_size: int
+    seed: int | None
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+    first_batch: int = 0
 
     def start_at(self, epoch: int, batch: int) -> None:
         """Choose what the next iteration over the sampler yields."""
@@ -73,7 +66,7 @@ class EpochSampler(Sampler[list[int]]):
         self.first_batch = batch
 
     def __len__(self) -> int:
-        """Batches in a whole epoch; places that fill no batch are left out."""
+        """Return the number of full batches in a whole epoch."""
         return self.entries // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -88,83 +81,101 @@ class EpochSampler(Sampler[list[int]]):
             yield indices[start : start + self.batch_size]
 
 
-def default_workers() -> int:
-    """Loader processes for each of a process's loaders: half its share of the cores, 8 at most."""
-    return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+def sequential_batches(
+    length: int, batch_size: int, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    """Return batches for scoring: every sample once over all processes, in order."""
+    share = list(range(rank, length, world_size))
+    return [share[i : i + batch_size] for i in range(0, len(share), batch_size)]
 
 
 def available_cores() -> int:
-    """Cores this process may use, which on shared machines are fewer than the machine has."""
+    """Return how many cores this process may use; on shared machines, fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
+def default_workers() -> int:
+    """Return the worker processes per loader: half the training process's cores, at most 8."""
+    return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+
+
+class _ErrorsAsValues(Dataset[Any]):
+    """A data set that returns a UserError instead of raising it.
+
+    A worker process would wrap a raised error's message in its own traceback.
+    """
+
+    def __init__(self, dataset: Dataset[Sample]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Sample | UserError:
+        try:
+            return self.dataset[index]
+        except UserError as error:
+            return error
+
+
+class _Loader(DataLoader[Any]):
+    """Yields batches; raises the UserError that a worker returned in place of one."""
+
+    def __iter__(self) -> Any:
+        for batch in super().__iter__():
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
 def make_loader(
-    dataset: SegmentationDataset, sampler: Iterable[list[int]], num_workers: int, device: str
-) -> DataLoader[Sample]:
-    """Load batches in worker processes that live as long as the loader.
+    dataset: Dataset[Sample],
+    batches: Iterable[list[int]],
+    num_workers: int | None,
+    device_type: str,
+) -> DataLoader[Any]:
+    """Return a loader whose worker processes live as long as it does.
+
+    Iterating over it yields `Batch`es, and raises UserError if a sample cannot be read.
 
     Args:
         dataset: where the samples come from.
-        sampler: yields lists of sample indices.
-        num_workers: processes; 0 loads in this one.
-        device: where batches go; memory is pinned for CUDA, so that copies run in the background.
+        batches: yields lists of sample indices.
+        num_workers: worker processes; 0 loads in this process, None is `default_workers()`.
+        device_type: where batches go; for "cuda" memory is pinned, so that copies run in the
+            background.
     """
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=num_workers,
+    workers = default_workers() if num_workers is None else num_workers
+    return _Loader(
+        _ErrorsAsValues(dataset),
+        batch_sampler=batches,
+        num_workers=workers,
         collate_fn=collate,
-        pin_memory=device == "cuda",
-        persistent_workers=num_workers > 0,
+        pin_memory=device_type == "cuda",
+        persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
-        # Starting an epoch draws a number: not from the generator that the noise is drawn from, or
-        # a resumed run would see other noise.
+        # Starting an epoch draws a number. Drawn from the global generator, it would change the
+        # noise of a resumed run.
         generator=torch.Generator(),
     )
 
 
 def _start_worker(_worker: int) -> None:
-    """Let a Ctrl-C, or a SIGTERM to the whole group, reach the main process alone."""
-    Image.core.set_blocks_max(4)  # 64 MB to decode and resize in, not given back each time
+    """Let Ctrl-C, and SIGTERM to the process group, reach only the main process."""
+    Image.core.set_blocks_max(4)  # keep 64 MB for decoding and resizing instead of freeing them
     os.setsid()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def collate(samples: list[Sample]) -> Batch:
-    """Put samples into one batch."""
-    return Batch(
-        torch.stack([sample.image for sample in samples]),
-        tuple(sample.label for sample in samples if sample.label is not None),
-        tuple(sample.name for sample in samples),
-        tuple(sample.problem for sample in samples if sample.problem),
-    )
-
-
-class Problems:
-    """Counts samples that could not be read, up to a limit.
-
-    Args:
-        allowed: how many may be left out.
-        remedy: what to do when there are more; the problems name theirs.
-    """
-
-    def __init__(self, allowed: int = 0, remedy: str = "") -> None:
-        self.allowed = allowed
-        self.remedy = remedy
-        self.found: list[str] = []
-
-    def add(self, problems: tuple[str, ...]) -> None:
-        """Take note of a batch's problems.
-
-        Raises:
-            UserError: there are more than allowed.
-        """
-        found = [*dict.fromkeys((*self.found, *problems))]
-        if problems and len(found) > self.allowed:
-            raise UserError(found[-1] + (f"\n  {self.remedy}" if self.remedy else ""))
-        self.found = found
+def collate(samples: list[Sample | UserError]) -> Batch | UserError:
+    """Put samples into one batch; if one is an error, return the first error."""
+    read = []
+    for sample in samples:
+        if isinstance(sample, UserError):
+            return sample
+        read.append(sample)
+    images, labels, names = zip(*read, strict=True)
+    labels = tuple(label for label in labels if label is not None)
+    return Batch(torch.stack(images), labels, names)
 
 
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
@@ -175,11 +186,3 @@ def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]
     """
     images = network_input(batch.images.to(device, non_blocking=True))
     return images, [label.to(device, non_blocking=True).long() for label in batch.labels]
-
-
-def sequential_batches(
-    length: int, batch_size: int, rank: int = 0, world_size: int = 1
-) -> list[list[int]]:
-    """Every sample once over all processes, in order, as a batch sampler for scoring."""
-    share = list(range(rank, length, world_size))
-    return [share[i : i + batch_size] for i in range(0, len(share), batch_size)]

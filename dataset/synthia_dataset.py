@@ -13,17 +13,22 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
       labels/0000000.png ...
 """
 
+import functools
+
+from dataset.description import Description, Layout
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
-from dataset.layout import Layout
 from dataset.segmentation_dataset import SegmentationDataset
 
-
-class SynthiaDataset(SegmentationDataset):
-    """The synthetic source of the 16-class experiment."""
-
-    layouts = (
+SYNTHIA = Description(
+    name="SYNTHIA",
+    guide="dataset/synthia_dataset.py",
+    layouts=(
         Layout(images="RGB", labels="GT/LABELS"),
         Layout(images="images", labels="labels"),
-    )
-    label_space = CLASSES_16
-    label_ids = SYNTHIA_IDS
+    ),
+    label_space=CLASSES_16,
+    label_ids=SYNTHIA_IDS,
+)
+"""The synthetic source of the 16-class experiment."""
+
+SynthiaDataset = functools.partial(SegmentationDataset, SYNTHIA)

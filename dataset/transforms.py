@@ -1,4 +1,4 @@
-"""What the network is given: images at its input size, as BGR minus the mean."""
+"""What is done to an image: resizing, and BGR minus the mean."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def resize_image(
 ) -> NDArray[np.uint8]:
     """Resize bicubically with antialiasing.
 
-    PyTorch's way is five times as fast as Pillow's. Where the scales are whole numbers, as from
-    Cityscapes' 2048x1024 to 1024x512, it puts 2 values in 100,000 one level off; elsewhere its
-    16-bit weights put 4 in 1,000 off, where parity with the original allows 1 in 10,000.
+    PyTorch is five times as fast as Pillow. At whole scales, such as from Cityscapes' 2048x1024 to
+    1024x512, it is one level off in 2 of 100,000 values; at other scales in 4 of 1,000, where
+    parity with the original allows 1 in 10,000.
 
     Args:
         image: uint8, (H0, W0, 3).
         size: W, H.
-        exact: by Pillow, as the original does, whatever the scales.
+        exact: use Pillow at every scale, as the original does.
 
     Returns:
         uint8, (3, H, W).
@@ -43,7 +43,7 @@ def resize_image(
 
 
 def network_input(images: Tensor) -> Tensor:
-    """Turn images into what the network takes: BGR minus the mean, no scaling (DESIGN section 2).
+    """Turn images into the network's input: BGR minus the mean, not scaled.
 
     Args:
         images: uint8, (B, 3, H, W), RGB.
@@ -56,5 +56,5 @@ def network_input(images: Tensor) -> Tensor:
 
 @functools.cache
 def _mean_on(device: torch.device) -> Tensor:
-    """MEAN_BGR, copied to the device once: a copy an iteration would wait for the GPU each time."""
+    """Return MEAN_BGR on a device. Copying it in each iteration would wait for the GPU."""
     return torch.tensor(MEAN_BGR, device=device).view(1, 3, 1, 1)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from torchvision.datasets import Cityscapes
 
-from dataset.cityscapes16_dataset import Cityscapes16Dataset
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes16_dataset import CITYSCAPES_16
+from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.gta5_dataset import GTA5
 from dataset.labels import (
     CITYSCAPES_IDS,
     CLASSES_16,
@@ -16,7 +16,7 @@ from dataset.labels import (
     SYNTHIA_IDS,
     lookup_table,
 )
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.synthia_dataset import SYNTHIA
 
 # fmt: off
 CITYSCAPES_TO_19 = {
@@ -38,34 +38,23 @@ NAMES_16 = (
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("space", "ids", "table"),
-    [
-        pytest.param(CLASSES_19, CITYSCAPES_IDS, CITYSCAPES_TO_19, id="Cityscapes to 19"),
-        pytest.param(CLASSES_16, CITYSCAPES_IDS, CITYSCAPES_TO_16, id="Cityscapes to 16"),
-        pytest.param(CLASSES_16, SYNTHIA_IDS, SYNTHIA_TO_16, id="SYNTHIA to 16"),
-    ],
-)
-def test_tables(space, ids, table):
-    assert space.table(ids) == table
-
-
 def test_several_label_ids_of_a_class():
     ids = {"road": (3, 1), "sky": 65535, "unknown": (4, 5)}
     assert CLASSES_19.table(ids) == {3: 0, 1: 0, 65535: 10}
 
 
 @pytest.mark.parametrize(
-    ("dataset", "table"),
+    ("description", "table"),
     [
-        (GTA5Dataset, CITYSCAPES_TO_19),
-        (CityscapesDataset, CITYSCAPES_TO_19),
-        (Cityscapes16Dataset, CITYSCAPES_TO_16),
-        (SynthiaDataset, SYNTHIA_TO_16),
+        (GTA5, CITYSCAPES_TO_19),
+        (CITYSCAPES, CITYSCAPES_TO_19),
+        (CITYSCAPES_16, CITYSCAPES_TO_16),
+        (SYNTHIA, SYNTHIA_TO_16),
     ],
 )
-def test_data_sets_use_their_table(dataset, table):
-    assert dataset.label_space.table(dataset.label_ids) == table
+def test_data_sets_use_their_table(description, table):
+    assert description.label_space.table(description.label_ids) == table
+    assert description.is_target == description.name.startswith("Cityscapes")
 
 
 def test_names_ids_and_colors_are_those_of_cityscapes():
@@ -83,6 +72,7 @@ def test_16_classes():
     assert CLASSES_16.names == NAMES_16
     colors = dict(zip(CLASSES_19.names, CLASSES_19.colors, strict=True))
     assert CLASSES_16.colors == tuple(colors[name] for name in NAMES_16)
+    assert set(SYNTHIA_IDS) == set(NAMES_16)
     assert set(CLASSES_19.names) - set(CLASSES_16.names) == {"terrain", "truck", "train"}
     assert {19: CLASSES_19, 16: CLASSES_16} == LABEL_SPACES
 

@@ -1,5 +1,10 @@
 """The order of samples, batches, and worker processes."""
 
+import multiprocessing
+import os
+import re
+import shutil
+import signal
 from itertools import chain
 
 import numpy as np
@@ -8,9 +13,18 @@ import torch
 from PIL import Image
 
 from dataset.gta5_dataset import GTA5Dataset
-from dataset.loaders import EpochSampler, collate, make_loader, on_device, sequential_batches
+from dataset.loaders import (
+    EpochSampler,
+    available_cores,
+    collate,
+    default_workers,
+    make_loader,
+    on_device,
+    sequential_batches,
+)
 from dataset.segmentation_dataset import Sample
 from dataset.transforms import network_input
+from utils.errors import UserError
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4
 
@@ -50,6 +64,14 @@ def test_drawing_an_order_leaves_the_global_generator_alone():
     torch.manual_seed(0)
     batches(0)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_orders_of_earlier_versions_are_kept():
+    """A resumed run goes on in the order it began with."""
+    generator = torch.Generator().manual_seed(6 * 1_000_003 + 2)
+    expected = (torch.randperm(ENTRIES, generator=generator) % LENGTH).tolist()
+    assert joined(batches(2, seed=6)) == expected
+    assert expected[:6] == [2, 9, 1, 5, 6, 7]
 
 
 def test_without_a_seed_the_list_is_taken_in_order():
@@ -93,20 +115,19 @@ def test_length_is_the_number_of_full_batches(entries, batch_size, world_size, l
     assert all(len(batch) == batch_size for batch in sampler)
 
 
-def sample(value, label_size=(2, 3), problem=""):
+def sample(value, label_size=(2, 3)):
     label = None if label_size is None else torch.full(label_size, value, dtype=torch.uint8)
-    return Sample(torch.full((3, 4, 6), value, dtype=torch.uint8), label, f"{value}.png", problem)
+    return Sample(torch.full((3, 4, 6), value, dtype=torch.uint8), label, f"{value}.png")
 
 
 def test_collate_keeps_labels_of_their_own_sizes():
-    batch = collate([sample(1), sample(2, (5, 7)), sample(3, problem="cannot read 3.png")])
+    batch = collate([sample(1), sample(2, (5, 7)), sample(3)])
     assert batch.images.shape == (3, 3, 4, 6)
     assert batch.images.dtype == torch.uint8
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 3]
     assert [tuple(label.shape) for label in batch.labels] == [(2, 3), (5, 7), (2, 3)]
     assert [label[0, 0].item() for label in batch.labels] == [1, 2, 3]
     assert batch.names == ("1.png", "2.png", "3.png")
-    assert batch.problems == ("cannot read 3.png",)
 
 
 def test_collate_without_labels():
@@ -135,7 +156,7 @@ def test_sequential_batches_cover_each_sample_once(length, batch_size, world_siz
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Five images, the fourth of which is cut short."""
+    """Five images and label maps of noise."""
     root, rng = tmp_path_factory.mktemp("GTA5"), np.random.default_rng(0)
     for folder in ("images", "labels"):
         (root / folder).mkdir()
@@ -144,14 +165,22 @@ def dataset(tmp_path_factory):
         label = rng.integers(0, 35, (20, 30), dtype=np.uint8)
         Image.fromarray(image).save(root / f"images/{index}.png")
         Image.fromarray(label).save(root / f"labels/{index}.png")
-    damaged = root / "images/3.png"
-    damaged.write_bytes(damaged.read_bytes()[:100])
     return GTA5Dataset(root, (24, 16))
 
 
+@pytest.fixture(params=["fork", "spawn"])
+def start_method(request):
+    """How worker processes are started; with "spawn", the data set is pickled."""
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
+
+
+@pytest.mark.usefixtures("start_method")
 def test_workers_make_no_difference(dataset):
     loaded = []
-    for workers in (0, 2):
+    for workers in (0, 2 if multiprocessing.get_start_method() == "fork" else 1):
         sampler = EpochSampler(len(dataset), 10, 2, seed=0)
         loader = make_loader(dataset, sampler, workers, "cpu")
         found = []
@@ -162,13 +191,51 @@ def test_workers_make_no_difference(dataset):
     assert len(loaded[0]) == len(loaded[1]) == 2 + 5
     for batch, other in zip(*loaded, strict=True):
         assert batch.names == other.names
-        assert batch.problems == other.problems
         assert torch.equal(batch.images, other.images)
         for label, other_label in zip(batch.labels, other.labels, strict=True):
             assert torch.equal(label, other_label)
-    problems = {problem for batch in loaded[1] for problem in batch.problems}
-    assert len(problems) == 1
-    assert "3.png" in problems.pop()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
+    root = shutil.copytree(dataset.root, tmp_path / "GTA5")
+    damaged = root / "images/1.png"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    spoilt = GTA5Dataset(root, (24, 16))
+    with pytest.raises(UserError) as expected:
+        spoilt[1]
+    loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")
+    for _ in range(2):  # the workers live on
+        batches = iter(loader)
+        assert next(batches).names == ("0.png",)
+        with pytest.raises(UserError, match=f"^{re.escape(str(expected.value))}$"):
+            next(batches)
+
+
+class Interruptions(torch.utils.data.Dataset):
+    """Says whether a process can be interrupted by a Ctrl-C in the terminal, and by SIGTERM."""
+
+    def __getitem__(self, index):
+        own_group = os.getpgid(0) == os.getpid()
+        ends = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+        return Sample(torch.tensor([own_group, ends]), None, "")
+
+
+def test_workers_are_out_of_reach_of_the_terminal():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        (batch,) = make_loader(Interruptions(), [[0]], 1, "cpu")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert batch.images.tolist() == [[True, True]]
+
+
+def test_default_workers_are_half_the_cores_of_a_process(dataset, monkeypatch):
+    for cores, processes, expected in ((1, 1, 1), (8, 1, 4), (64, 1, 8), (64, 8, 4), (2, 4, 1)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert available_cores() == cores
+        assert default_workers() == make_loader(dataset, [], None, "cpu").num_workers == expected
 
 
 def test_loader_gives_what_the_sampler_says(dataset):

@@ -1,22 +1,21 @@
 """The data sets: finding files, reading, resizing, mapping labels."""
 
+import pickle
 import re
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import scipy.io
 import torch
 from PIL import Image
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.demo import write_demo
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
+from dataset.description import Description, Layout
+from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
-from dataset.layout import Layout, read_list
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.synthia_dataset import SYNTHIA, SynthiaDataset
 from dataset.transforms import network_input
 from tests import fixture
 from tests.reference import golden
@@ -43,9 +42,6 @@ def write_gta5(root, names=("00001.png", "00002.png"), size=(50, 30)):
     return root
 
 
-# --- against the original ---------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module", params=["gta5", "synthia"])
 def reference(request, tmp_path_factory):
     """The golden arrays, and first samples of source and target."""
@@ -57,24 +53,15 @@ def reference(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("sample", ["source0", "target0"])
-def test_images_are_the_originals(reference, sample):
+def test_samples_are_the_originals(reference, sample):
     arrays, samples = reference
     ours = network_input(samples[sample].image[None])[0].numpy()
     difference = np.abs(ours - arrays[f"{sample}_image"])
     assert ours.shape == arrays[f"{sample}_image"].shape
     assert difference.max() <= 1
     assert (difference > 1e-4).mean() < 1e-4  # beyond the rounding of float32
-
-
-@pytest.mark.parametrize("sample", ["source0", "target0"])
-def test_labels_are_the_originals(reference, sample):
-    arrays, samples = reference
     assert samples[sample].label.dtype == torch.uint8
     np.testing.assert_array_equal(samples[sample].label.numpy(), arrays[f"{sample}_label"])
-    assert not samples[sample].problem
-
-
-# --- image and label --------------------------------------------------------------------------
 
 
 def test_labels_are_resized_to_the_nearest(tmp_path):
@@ -103,7 +90,6 @@ def test_label_of_another_size_than_its_image_is_resized_on_its_own(tmp_path):
     (tmp_path / "labels").mkdir()
     label.save(tmp_path / "labels/1.png")
     sample = GTA5Dataset(tmp_path, (40, 24))[0]
-    assert not sample.problem
     assert sample.label.shape == sample.image.shape[1:] == (24, 40)
     assert (sample.label[:, :20] == CLASSES_19.names.index("road")).all()
     assert (sample.label[:, 20:] == CLASSES_19.names.index("car")).all()
@@ -135,9 +121,6 @@ def test_images_alone_need_no_labels(tmp_path):
     assert sample.name == "1.png"
 
 
-# --- layouts ----------------------------------------------------------------------------------
-
-
 def test_jpeg_images_with_png_labels(tmp_path):
     for index, stem in enumerate(("b_000001", "a_000000")):
         folder = "val/camvid"
@@ -166,9 +149,8 @@ def test_split_chooses_the_folder(tmp_path):
         assert dataset.names == [f"ulm/{split}_leftImg8bit.png"]
 
 
-@pytest.fixture
-def synthia(tmp_path):
-    """Both layouts with the same content, and that content's ids."""
+@pytest.mark.parametrize("use", ["resized", "own size"])
+def test_both_layouts_of_synthia_hold_the_same(tmp_path, use):
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 23, (31, 53), dtype=np.uint8)
     image = rng.integers(0, 256, (31, 53, 3), dtype=np.uint8)
@@ -180,57 +162,24 @@ def synthia(tmp_path):
     (raw / "GT/LABELS").mkdir(parents=True)
     bgr = np.stack([np.zeros_like(instances), instances, ids.astype(np.uint16)], -1)
     cv2.imwrite(str(raw / "GT/LABELS/0000000.png"), bgr)
-    return raw, plain, ids
-
-
-@pytest.mark.parametrize("use", ["resized", "own size"])
-def test_synthia_layouts_hold_the_same(synthia, use):
-    raw, plain, ids = synthia
     samples = [SynthiaDataset(root, SIZE, labels=use)[0] for root in (raw, plain)]
     assert torch.equal(samples[0].image, samples[1].image)
     assert torch.equal(samples[0].label, samples[1].label)
-    assert not samples[0].problem
     if use == "own size":
         for name, label_id in SYNTHIA_IDS.items():
             expected = ids == label_id
             assert ((samples[0].label.numpy() == CLASSES_16.names.index(name)) == expected).all()
 
 
-# --- list files -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"00002.png\n00001.png\n",
-        b"00002.png\r\n00001.png\r\n",
-        b"\n00002.png\n\n  \n00001.png",
-        b"  00002.png \n\t00001.png\t\n",
-        pytest.param("\ufeff00002.png\n00001.png\n".encode(), id="byte order mark"),
-    ],
-)
-def test_list_file_gives_images_and_order(tmp_path, content):
-    write_gta5(tmp_path, ("00001.png", "00002.png", "00003.png"))
-    (tmp_path / "list.txt").write_bytes(content)
-    dataset = GTA5Dataset(tmp_path, SIZE, tmp_path / "list.txt")
-    assert dataset.names == ["00002.png", "00001.png"]
-    assert len(dataset) == 2
-    assert dataset[0].image.unique().tolist() == [20]
-
-
 @pytest.mark.parametrize("separator", ["/", "\\"])
-def test_list_entries_are_paths_within_the_folder(tmp_path, separator):
-    write_gta5(tmp_path, ("day/1.png", "dusk/1.png"))
-    (tmp_path / "list.txt").write_text(f"dusk{separator}1.png\n")
+def test_list_file_gives_images_and_order(tmp_path, separator):
+    write_gta5(tmp_path, ("day/1.png", "dusk/1.png", "dusk/2.png"))
+    (tmp_path / "list.txt").write_text(f"dusk{separator}1.png\nday/1.png\n\ndusk/1.png\n")
     dataset = GTA5Dataset(tmp_path, SIZE, tmp_path / "list.txt")
-    assert dataset.names == ["dusk/1.png"]
-    assert dataset[0].image.unique().tolist() == [20]
-
-
-def test_repeated_entry_is_repeated(tmp_path):
-    write_gta5(tmp_path)
-    (tmp_path / "list.txt").write_text("00001.png\n" * 3)
-    assert len(GTA5Dataset(tmp_path, SIZE, tmp_path / "list.txt")) == 3
+    assert dataset.names == ["dusk/1.png", "day/1.png", "dusk/1.png"]
+    assert len(dataset) == 3
+    assert [dataset[index].image.unique().tolist() for index in range(2)] == [[20], [10]]
+    assert dataset.with_labels("none").names == dataset.names
 
 
 def test_absent_entry_is_named(tmp_path):
@@ -240,34 +189,6 @@ def test_absent_entry_is_named(tmp_path):
     with pytest.raises(UserError, match=re.escape(f"{list_file} names 00099.png")) as caught:
         GTA5Dataset(tmp_path, SIZE, list_file)
     assert str(tmp_path / "images") in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "entry", ["../secret.png", "day/../../secret.png", "/etc/hosts", "C:\\a.png", "..\\a.png"]
-)
-def test_entry_outside_the_folder_is_refused(tmp_path, entry):
-    list_file = tmp_path / "list.txt"
-    list_file.write_text(f"00001.png\n{entry}\n")
-    with pytest.raises(UserError, match="outside the data folder") as caught:
-        read_list(list_file)
-    assert str(list_file) in str(caught.value)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\n \n", b"\xff\xfe\x00", b"\x89PNG\r\n"])
-def test_useless_list_file_is_named(tmp_path, content):
-    list_file = tmp_path / "list.txt"
-    if content is not None:
-        list_file.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(str(list_file))):
-        read_list(list_file)
-
-
-def test_list_that_is_a_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
-        read_list(tmp_path)
-
-
-# --- what is missing or damaged ---------------------------------------------------------------
 
 
 def test_missing_label_map_is_named_with_its_place(tmp_path):
@@ -282,15 +203,15 @@ def test_missing_label_map_is_named_with_its_place(tmp_path):
     assert str(tmp_path / "labels/2.png") in message
 
 
-@pytest.mark.parametrize("dataset", [GTA5Dataset, SynthiaDataset, CityscapesDataset])
-def test_missing_folder_tells_what_is_expected(tmp_path, dataset):
+@pytest.mark.parametrize("description", [GTA5, SYNTHIA, CITYSCAPES])
+def test_missing_folder_tells_what_is_expected(tmp_path, description):
     with pytest.raises(UserError) as caught:
-        dataset(tmp_path / "nowhere", SIZE)
+        SegmentationDataset(description, tmp_path / "nowhere", SIZE)
     message = str(caught.value)
-    for layout in dataset.layouts:
+    for layout in description.layouts:
         assert str(tmp_path / "nowhere" / layout.images.format(split="val")) in message
         assert str(tmp_path / "nowhere" / layout.labels.format(split="val")) in message
-    assert f"{dataset.__module__.replace('.', '/')}.py" in message
+    assert description.guide in message
 
 
 @pytest.mark.parametrize("content", [None, "readme.txt"])
@@ -302,52 +223,55 @@ def test_empty_folder_is_named(tmp_path, content):
         GTA5Dataset(tmp_path, SIZE)
 
 
-def test_label_map_without_a_known_class_is_reported(tmp_path):
+def test_label_map_without_a_known_class_is_refused_in_training_alone(tmp_path):
     write_gta5(tmp_path, ("1.png",))
     write(tmp_path / "labels/1.png", np.full((30, 50), 99, np.uint8))
-    sample = GTA5Dataset(tmp_path, SIZE)[0]
-    assert str(tmp_path / "labels/1.png") in sample.problem
-    assert "99" in sample.problem
-    assert sample.image.shape == (3, 24, 40)
-    assert sample.label.shape == (24, 40)
-    assert (sample.label == 255).all()
-
-
-def test_label_map_without_a_known_class_may_be_scored(tmp_path):
-    write_gta5(tmp_path, ("1.png",))
-    write(tmp_path / "labels/1.png", np.full((30, 50), 0, np.uint8))
-    sample = GTA5Dataset(tmp_path, SIZE, labels="own size")[0]
-    assert not sample.problem
-    assert (sample.label == 255).all()
+    message = re.escape(f"{tmp_path / 'labels/1.png'} has no pixel of a known class")
+    with pytest.raises(UserError, match=message + r" \(label ids found: 99\)\n  known ids: \[7, "):
+        GTA5Dataset(tmp_path, SIZE)[0]
+    assert (GTA5Dataset(tmp_path, SIZE, labels="own size")[0].label == 255).all()
 
 
 @pytest.mark.parametrize("folder", ["images", "labels"])
-def test_unreadable_file_is_reported_and_another_stands_in(tmp_path, folder):
+@pytest.mark.parametrize("use", ["resized", "own size"])
+def test_unreadable_file_is_named(tmp_path, folder, use):
     write_gta5(tmp_path)
     damaged = tmp_path / folder / "00001.png"
     damaged.write_bytes(damaged.read_bytes()[:40])
-    dataset = GTA5Dataset(tmp_path, SIZE)
-    sample, other = dataset[0], dataset[1]
-    assert str(damaged) in sample.problem
-    assert sample.name == other.name
-    assert torch.equal(sample.image, other.image)
-    assert torch.equal(sample.label, other.label)
-    assert not other.problem
-    blank = GTA5Dataset(tmp_path, SIZE, labels="own size")[0]  # what is scored is not replaced
-    assert str(damaged) in blank.problem
-    assert blank.name == "00001.png"
-    assert (blank.label == 255).all()
+    dataset = GTA5Dataset(tmp_path, SIZE, labels=use)
+    with pytest.raises(UserError, match=re.escape(f"cannot read {damaged}")):
+        dataset[0]
+    assert dataset[1].name == "00002.png"
 
 
-def test_gta5_split_mat_names_its_training_part(tmp_path: Path) -> None:
-    write_demo(tmp_path, "gta5", count_source=4, count_target=1, size=(64, 32))
-    split = tmp_path / "split.mat"
-    scipy.io.savemat(split, {"trainIds": np.array([[2], [4]]), "valIds": np.array([[1]])})
-    dataset = GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
-    assert dataset.names == ["00002.png", "00004.png"]
-    split.write_bytes(b"not a mat file")
-    with pytest.raises(UserError, match=r"split\.mat"):
-        GTA5Dataset(tmp_path / "GTA5", (64, 32), split)
+def test_with_labels_changes_how_label_maps_are_read_and_nothing_else(tmp_path):
+    write_gta5(tmp_path)
+    dataset = GTA5Dataset(tmp_path, SIZE, labels="none", ignore_label=200, cache_dir="cache")
+    assert dataset.has_labels()
+    own, resized = dataset.with_labels("own size"), dataset.with_labels("resized")
+    for other, shape in ((own, (30, 50)), (resized, (24, 40))):
+        assert other.label_shape("00001.png") == shape == other.read_label("00001.png").shape
+        assert (other.names, other.root, other.size) == (dataset.names, dataset.root, SIZE)
+        assert (other.ignore_label, other.cache.folder) == (200, dataset.cache.folder)
+    (tmp_path / "labels/00002.png").unlink()
+    assert dataset.has_labels()
+    with pytest.raises(UserError, match="1 of 2 images have no label map"):
+        dataset.with_labels("own size")
+    (tmp_path / "labels/00001.png").unlink()
+    assert not dataset.has_labels()
+
+
+def test_a_plain_folder_has_no_labels_and_serves_a_target_alone(tmp_path):
+    write(tmp_path / "a/1.png", np.zeros((30, 50, 3), np.uint8))
+    plain = CityscapesDataset(tmp_path, SIZE, labels="none")
+    assert (plain.names, plain.is_plain_folder, plain.has_labels()) == (["a/1.png"], True, False)
+    assert pickle.loads(pickle.dumps(plain)).is_plain_folder
+    for open_again in (
+        lambda: plain.with_labels("own size"),
+        lambda: GTA5Dataset(tmp_path, SIZE, labels="none"),
+    ):
+        with pytest.raises(UserError, match="no images under"):
+            open_again()
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -365,11 +289,11 @@ def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, plain):
     assert (image[0, :6].float().mean() > 150) != plain
 
 
-def test_a_missing_split_is_no_plain_folder_where_splits_come_first(tmp_path):
-    class SplitFirst(CityscapesDataset):
-        layouts = (Layout(images="{split}/img", labels="{split}/ids"),)
-
-    write(tmp_path / "val/img/x.png", np.zeros((24, 40, 3), np.uint8))
-    write(tmp_path / "val/ids/x.png", np.zeros((24, 40), np.uint8))
-    with pytest.raises(UserError, match="train/img"):
-        SplitFirst(tmp_path, SIZE, split="train", labels="none")
+@pytest.mark.parametrize("images", ["{split}/img", "img/{split}"])
+def test_a_folder_that_lacks_a_split_is_no_plain_folder(tmp_path, images):
+    layout = Layout(images, images.replace("img", "ids"))
+    description = Description("mine", "-", (layout,), CLASSES_19, CITYSCAPES_IDS, is_target=True)
+    write(tmp_path / images.format(split="val") / "x.png", np.zeros((24, 40, 3), np.uint8))
+    assert len(SegmentationDataset(description, tmp_path, SIZE, labels="none")) == 1
+    with pytest.raises(UserError, match=re.escape(images.format(split="train"))):
+        SegmentationDataset(description, tmp_path, SIZE, split="train", labels="none")

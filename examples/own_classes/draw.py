@@ -1,9 +1,10 @@
-"""Draw two small data sets with label ids and folders of their own, to adapt between.
+"""Draw two small data sets with label ids and folders of their own.
 
     python -m examples.own_classes.draw data/own
 
-Renderings have 16-bit ids, one for each material of their engine; photographs were annotated by
-hand, with other ids and fewer of them. classes.yaml beside this file says what they mean.
+The renderings have 16-bit label ids, as from a rendering engine with one id per material. The
+photographs have other, fewer label ids, as from annotation by hand. classes.yaml in this folder
+maps both to six classes, so that a network can adapt from the renderings to the photographs.
 """
 
 from __future__ import annotations
@@ -26,13 +27,22 @@ ANNOTATED = {
     "road": 1, "sidewalk": 3, "building": 10, "wall": 10, "fence": 10, "vegetation": 20,
     "terrain": 20, "sky": 30, "car": 41, "truck": 42, "bus": 42, "train": 42, "person": 60,
 }  # fmt: skip
-"""What is drawn -> label id; whatever else is drawn has the id 0."""
+"""Drawn class -> label id; all other drawn classes have the id 0."""
 
 
 def write_scene(
     image: Path, label: Path, domain: str, ids: dict[str, int], size: tuple[int, int], seed: int
 ) -> None:
-    """Draw a scene of width and height ``size``; ids above 255 make a 16-bit label map."""
+    """Draw a scene and write its image and label map.
+
+    Args:
+        image: where the image goes.
+        label: where the label map goes: 8-bit, or 16-bit if an id is above 255.
+        domain: "render" or "camera".
+        ids: drawn class -> label id.
+        size: width and height.
+        seed: decides the scene.
+    """
     scene = draw_scene(np.random.default_rng(seed), size, domain)
     table = np.zeros(256, np.uint16 if max(ids.values()) > 255 else np.uint8)
     table[: CLASSES_19.num_classes] = [ids.get(name, 0) for name in CLASSES_19.names]
@@ -42,7 +52,7 @@ def write_scene(
 
 
 def draw(root: Path, count: int = 60, size: tuple[int, int] = (256, 128)) -> None:
-    """Write ``count`` renderings, and a third as many photographs to train on and to score on."""
+    """Write ``count`` renderings, and a third as many photographs for train and for val each."""
     for i in range(count):
         image, label = (root / "renders" / kind / f"{i:04d}.png" for kind in ("rgb", "ids"))
         write_scene(image, label, "render", RENDERED, size, i)
@@ -58,5 +68,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="a new folder to draw them into")
     folder = parser.parse_args().folder
     if folder.exists():
-        parser.exit(2, f"error: {folder} is there already\n  give a new folder, or remove it\n")
+        parser.exit(2, f"error: {folder} already exists\n  give a new folder, or remove it\n")
     draw(folder)

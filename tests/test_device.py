@@ -1,0 +1,37 @@
+"""Device choice and precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.SEAN import SEANet
+from utils.device import choose_device, with_precision
+from utils.errors import UserError
+
+
+def test_a_missing_device_is_refused() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="no cuda device"):
+            choose_device("cuda")
+
+
+def test_bf16_runs_the_network_in_bfloat16_with_float32_weights() -> None:
+    torch.manual_seed(0)
+    network = SEANet(3, width=1 / 64).eval()
+    images = 40 * torch.randn(1, 3, 16, 32)
+    assert with_precision(network, "fp32") is network
+    rounded = with_precision(network, "bf16")
+    assert not rounded.training
+    with torch.no_grad():
+        exact, ours = network(images), rounded(images)
+    assert ours.logits.dtype == torch.bfloat16
+    assert (ours.logits - exact.logits).abs().max() < 0.02 * exact.logits.abs().max()
+    assert all(p.dtype == torch.float32 for p in rounded.parameters())
+
+
+def test_gradients_reach_the_wrapped_network() -> None:
+    network = SEANet(3, width=1 / 64)
+    with_precision(network, "bf16")(torch.randn(1, 3, 16, 32)).logits.float().sum().backward()
+    assert network.features[0].weight.grad.dtype == torch.float32
