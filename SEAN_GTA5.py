@@ -3,27 +3,75 @@
     python SEAN_GTA5.py --data_dir_source data/GTA5 --data_dir_target data/Cityscapes
     python SEAN_GTA5.py --demo      # no data needed
 
-One iteration is in utils/training/train_step.py: train_step; the network in model/SEAN.py: SEANet.
+One iteration is `train_step` in utils/training/train_step.py; the network is `SEANet` in
+model/SEAN.py.
 """
 
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
-from utils.options import TrainingConfig
-from utils.training.loop import Experiment, main
+from pathlib import Path
+from typing import Any
 
-EXPERIMENT = Experiment(
-    prefix="GTA",
-    source=GTA5Dataset,
-    target=CityscapesDataset,
-    defaults=TrainingConfig(
-        data_dir_source="data/GTA5",
-        data_dir_target="data/Cityscapes",
-        num_classes=19,
-        attention_threshold=0.1,
-        target_entries=24966,
-    ),
-    demo_source="gta5",
+import torch
+
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.custom_dataset import read_classes
+from dataset.demo import write_demo
+from dataset.gta5_dataset import GTA5Dataset
+from dataset.labels import CLASSES_19
+from model.pretrained import initialize
+from model.SEAN import SEANet
+from model.teacher import make_teacher
+from utils.command_line import read_options
+from utils.errors import exit_on_error
+from utils.options import DEMO_FOLDER, TrainingOptions, demo_training
+from utils.training.loop import train
+
+PREFIX = "GTA"  # of the output files
+EXPERIMENT = TrainingOptions(
+    data_dir_source="data/GTA5",
+    data_dir_target="data/Cityscapes",
+    input_size=(1024, 512),
+    batch_size=1,
+    learning_rate=1e-5,
+    weight_decay=5e-5,
+    num_epoch=6,
+    noise=0.1,
+    teacher_alpha=0.99,
+    st_weight=0.3,
+    attention_threshold=0.1,
 )
 
+
+@exit_on_error()
+def main() -> None:
+    """Read the command line and train."""
+    options = read_options(EXPERIMENT, demo_training(PREFIX, "GTA5"), "SEAN: GTA-5 to Cityscapes.")
+    own = read_classes(options.classes) if options.classes else None
+    if options.demo:
+        write_demo(Path(DEMO_FOLDER), "gta5")
+
+    torch.manual_seed(options.seed)
+    num_classes = options.num_classes or (own.label_space if own else CLASSES_19).num_classes
+    student = SEANet(num_classes, options.classifier_branches, options.uses_attention)
+    weights = initialize(student, options.restore_from)
+    teacher = make_teacher(student)
+
+    read: dict[str, Any] = options.reading | {"own_classes": own}
+    target = CityscapesDataset(
+        options.data_dir_target, list_file=options.data_list_target, split=options.target_split,
+        labels="none", **read,
+    )  # fmt: skip
+    scored = None  # photographs without labels cannot be scored
+    if options.data_dir_val or not target.is_plain_folder:
+        scored = CityscapesDataset(
+            options.data_dir_scored, list_file=options.data_list_scored, labels="own size", **read
+        )
+    if options.oracle:
+        source = target.with_labels("resized")
+    else:
+        source = GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **read)
+
+    train(PREFIX, student, teacher, source, target, scored, options, weights)
+
+
 if __name__ == "__main__":
-    main(EXPERIMENT, "Train SEAN on GTA-5, adapt it to Cityscapes: 19 classes.")
+    main()

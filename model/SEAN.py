@@ -1,4 +1,4 @@
-"""SEANet: a VGG-16 DeepLab trunk, an attention head and a classifier (DESIGN section 2).
+"""SEANet: a VGG-16 DeepLab trunk, an attention head and a classifier (the paper's section 3).
 
 The modules and their indices give the 39 names of the published checkpoints:
 ``features.{0..31}``, ``aconv``, ``classifier.conv2d_list.{0..3}``.
@@ -24,8 +24,8 @@ VGG_CHANNELS: tuple[int | str, ...] = (
 CLASSIFIER_DILATIONS = (6, 12, 18, 24)
 
 
-class Prediction(NamedTuple):
-    """What the network says of a batch.
+class Output(NamedTuple):
+    """The network's output for a batch of images.
 
     Attributes:
         attention: (B, 1, h, w), in (0, 1).
@@ -36,28 +36,34 @@ class Prediction(NamedTuple):
     logits: Tensor
 
 
-def vgg16_trunk() -> nn.Sequential:
+def vgg16_trunk(width: float = 1.0) -> nn.Sequential:
     """VGG-16 with output stride 8, then fc6 and fc7 as dilated convolutions.
 
+    Args:
+        width: factor of the channels of every layer; 1 is VGG-16.
+
     Returns:
-        A module from (B, 3, H, W) to (B, 1024, h, w), h and w being H and W halved three times
-        and rounded down each time.
+        A module from (B, 3, H, W) to (B, 1024 * width, h, w); h and w are H and W halved three
+        times, rounded down each time.
     """
     layers: list[nn.Module] = []
     channels, convolutions = 3, 0
-    for width in VGG_CHANNELS:
-        if isinstance(width, str):
+    for wanted in VGG_CHANNELS:
+        if isinstance(wanted, str):
             layers.append(nn.MaxPool2d(2))
             continue
         convolutions += 1
         dilation = 2 if convolutions > 10 else 1  # conv5_1..3
+        following = round(wanted * width)
         layers += [
-            nn.Conv2d(channels, width, 3, padding=dilation, dilation=dilation),
+            nn.Conv2d(channels, following, 3, padding=dilation, dilation=dilation),
             nn.ReLU(True),
         ]
-        channels = width
-    for channels_in in (512, 1024):  # fc6, fc7
-        layers += [nn.Conv2d(channels_in, 1024, 3, padding=4, dilation=4), nn.ReLU(True)]
+        channels = following
+    for _ in ("fc6", "fc7"):
+        following = round(1024 * width)
+        layers += [nn.Conv2d(channels, following, 3, padding=4, dilation=4), nn.ReLU(True)]
+        channels = following
     return nn.Sequential(*layers)
 
 
@@ -65,22 +71,23 @@ class DilatedClassifier(nn.Module):
     """Parallel 3x3 convolutions with growing dilation, summed.
 
     Args:
+        channels: of the features.
         num_classes: C, the number of output channels.
         branches: how many of the four convolutions are summed. The original sums the first two,
-            and published checkpoints hold all four (DESIGN section 3); the others are frozen.
+            and its published checkpoints hold all four; the others are frozen.
     """
 
-    def __init__(self, num_classes: int, branches: int = 2) -> None:
+    def __init__(self, channels: int, num_classes: int, branches: int = 2) -> None:
         super().__init__()
         self.branches = branches
         self.conv2d_list = nn.ModuleList()
         for index, dilation in enumerate(CLASSIFIER_DILATIONS):
-            branch = nn.Conv2d(1024, num_classes, 3, padding=dilation, dilation=dilation)
+            branch = nn.Conv2d(channels, num_classes, 3, padding=dilation, dilation=dilation)
             nn.init.normal_(branch.weight, std=0.01)
             self.conv2d_list.append(branch.requires_grad_(index < branches))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map (B, 1024, h, w) to logits, (B, C, h, w)."""
+        """Map features, (B, channels, h, w), to logits, (B, C, h, w)."""
         logits = self.conv2d_list[0](features)
         for convolution in self.conv2d_list[1 : self.branches]:
             logits = logits + convolution(features)
@@ -93,22 +100,29 @@ class SEANet(nn.Module):
     Args:
         num_classes: C, the number of classes.
         classifier_branches: how many of the classifier's four convolutions are used, 1..4.
-        use_attention: False is an ablation: the attention is 1 everywhere, and features pass to
-            the classifier as they are.
+        use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
+            takes the unweighted features.
+        width: factor of the trunk's channels; 1 is the published network.
     """
 
     def __init__(
-        self, num_classes: int, classifier_branches: int = 2, use_attention: bool = True
+        self,
+        num_classes: int,
+        classifier_branches: int = 2,
+        use_attention: bool = True,
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        self.width = width
+        channels = round(1024 * width)
         self.use_attention = use_attention
         self.num_classes = num_classes
-        self.features = vgg16_trunk()
+        self.features = vgg16_trunk(width)
         self.pool = nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True)
-        self.aconv = nn.Conv2d(1024, 1, 1, bias=False).requires_grad_(use_attention)
-        self.classifier = DilatedClassifier(num_classes, classifier_branches)
+        self.aconv = nn.Conv2d(channels, 1, 1, bias=False).requires_grad_(use_attention)
+        self.classifier = DilatedClassifier(channels, num_classes, classifier_branches)
 
-    def forward(self, images: Tensor) -> Prediction:
+    def forward(self, images: Tensor) -> Output:
         """Classify each cell of the 1/8 grid.
 
         Args:
@@ -119,12 +133,12 @@ class SEANet(nn.Module):
         """
         features = self.features(images)
         if not self.use_attention:
-            return Prediction(torch.ones_like(features[:, :1]), self.classifier(features))
+            return Output(torch.ones_like(features[:, :1]), self.classifier(features))
         attention = self.attend(features)
-        return Prediction(attention, self.classifier((1 + attention) * features))
+        return Output(attention, self.classifier((1 + attention) * features))
 
     def attend(self, features: Tensor) -> Tensor:
-        """Where to look: features, (B, 1024, h, w), to the attention M, (B, 1, h, w), in (0, 1)."""
+        """Map features, (B, 1024, h, w), to the attention M, (B, 1, h, w), in (0, 1)."""
         context = F.interpolate(
             self.pool(features), size=features.shape[-2:], mode="bilinear", align_corners=True
         )

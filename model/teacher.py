@@ -11,7 +11,7 @@ from model.SEAN import SEANet
 
 
 def make_teacher(student: SEANet) -> SEANet:
-    """Copy the student into a network that no gradient reaches."""
+    """Return a copy of the student without gradients."""
     teacher = copy.deepcopy(student)
     for parameter in teacher.parameters():
         parameter.requires_grad_(False)
@@ -20,15 +20,15 @@ def make_teacher(student: SEANet) -> SEANet:
 
 @torch.no_grad()
 def update_teacher(teacher: nn.Module, student: nn.Module, alpha: float) -> None:
-    """Move the teacher: teacher <- alpha * teacher + (1 - alpha) * student.
+    """Update the teacher in place: teacher <- alpha * teacher + (1 - alpha) * student.
 
-    In three calls over all tensors, rounding as the original does: its rounding moves even the
-    unused classifier branches, by 7e-7 in 8 iterations, and the parity fixtures show it.
+    The operations round as the original's do, which moves even the unused classifier branches: by
+    7e-7 in 8 iterations, and the parity fixtures show it.
 
     Args:
         teacher: changed in place.
-        student: the network just stepped, or a wrapper with the same parameters.
-        alpha: the share the teacher keeps, 0..1.
+        student: the network just stepped, or a wrapper with the same parameters in the same order.
+        alpha: share of itself that the teacher keeps, 0..1.
     """
     means: list[Tensor] = list(teacher.parameters())
     values: list[Tensor] = list(student.parameters())

@@ -13,10 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from dataset.labels import CLASSES_19
 from dataset.transforms import MEAN_BGR
+from model.checkpoint import CheckpointInfo, released
 from model.export import EXTENSIONS, main
 from model.SEAN import SEANet
 from tests.reference import reference_network
+from utils.files import save_tensors
 
 # The smallest allowed, multiples of 8 and others, odd numbers of cells; 64x96 is what is traced.
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24), (1, 24, 200)]
@@ -53,9 +56,23 @@ READERS = {"onnx": run_onnx, "torch_export": run_torch}
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that says nothing of itself, as the original's."""
     path = tmp_path_factory.mktemp("weights") / "teacher.pth"
     torch.save(reference_network(19).state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory: pytest.TempPathFactory) -> tuple[SEANet, Path]:
+    """A small network without attention whose file says so."""
+    torch.manual_seed(0)
+    network = SEANet(19, classifier_branches=4, use_attention=False, width=1 / 16).eval()
+    network.requires_grad_(False)
+    space = CLASSES_19
+    info = CheckpointInfo.of(network, space.names, space.colors, (144, 72), "trains on a alone")
+    path = tmp_path_factory.mktemp("weights") / "ablation.pth"
+    save_tensors(path, released(network, info))
+    return network, path
 
 
 @pytest.fixture(scope="module", params=EXTENSIONS)
@@ -114,14 +131,31 @@ def test_the_file_says_what_the_images_must_be(exported: tuple[str, Path]) -> No
     assert "BGR" in description["images"]
 
 
-def test_the_ablations_networks_are_exported_too(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_file_that_describes_itself_needs_no_options(
+    ablation: tuple[SEANet, Path], tmp_path: Path
+) -> None:
+    network, path = ablation
+    output = tmp_path / "ablation.pt2"
+    main([str(path), "--format", "torch_export", "--output", str(output)])
+    compare(run_torch(output), network, 1, 40, 50)
+    extra = {"description.json": ""}
+    torch.export.load(output, extra_files=extra)
+    description = json.loads(extra["description.json"])
+    assert description["input_size"] == [144, 72]
+    assert description["names"] == list(CLASSES_19.names)
+    assert description["colors"] == [list(color) for color in CLASSES_19.colors]
+    assert description["protocol"] == "trains on a alone"
+
+
+def test_options_serve_files_that_do_not(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
-    output = tmp_path / "ablation.onnx"
-    options = ["--no_attention", "--classifier-branches", "4", "--output", str(output)]
-    main([str(checkpoint), "--format", "onnx", *options])
+    reference = reference_network(19)
     network = SEANet(19, classifier_branches=4, use_attention=False).eval()
-    network.load_state_dict(torch.load(checkpoint))
-    compare(run_onnx(output), network, 1, 40, 50)
+    network.load_state_dict(reference.state_dict())
+    torch.save(network.state_dict(), tmp_path / "old.pth")
+    options = ["--no_attention", "--classifier-branches", "4"]
+    main([str(tmp_path / "old.pth"), "--format", "onnx", *options])
+    compare(run_onnx(tmp_path / "old.onnx"), network, 1, 40, 50)
 
 
 @pytest.mark.parametrize(
@@ -140,17 +174,21 @@ def test_the_ablations_networks_are_exported_too(checkpoint: Path, tmp_path: Pat
         ([], "checkpoint"),
         (["{checkpoint}", "--classifier_branches", "5"], "--classifier_branches"),
         (["{checkpoint}", "--format", "tflite"], "tflite"),
+        (["{ablation}", "--classifier_branches", "2"], "--classifier_branches contradicts"),
+        (["{ablation}", "--input_size", "64,32"], "--input_size contradicts"),
     ],
 )
 def test_a_mistake_ends_in_one_message(
     words: list[str],
     fragment: str,
     checkpoint: Path,
+    ablation: tuple[SEANet, Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    given = [word.format(folder=tmp_path, checkpoint=checkpoint) for word in words]
+    places = {"folder": tmp_path, "checkpoint": checkpoint, "ablation": ablation[1]}
+    given = [word.format(**places) for word in words]
     with pytest.raises(SystemExit) as ended:
         main(["--format", "torch_export", *given])
     assert ended.value.code == 2
@@ -187,6 +225,7 @@ def test_a_failed_export_leaves_no_file(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch.export, "export", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit) as ended:
         main([str(checkpoint), "--format", "torch_export", "--output", str(tmp_path / "net.pt2")])
+    assert ended.value.code == 130
     assert list(tmp_path.iterdir()) == []

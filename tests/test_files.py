@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import re
 import stat
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from utils.errors import UserError
 from utils.files import (
     load_tensors,
     make_folder,
-    random_state,
-    restore_random_state,
+    replace_when_done,
+    save_png,
     save_tensors,
     whole_file,
 )
@@ -99,7 +99,7 @@ def test_full_disk_leaves_the_old_file(tmp_path, monkeypatch, exists):
 def test_full_disk_while_writing_leaves_the_old_file(tmp_path, size):
     path = tmp_path / "last.pth"
     path.write_bytes(b"what was saved before")
-    (tmp_path / ".last.pth.writing").symlink_to("/dev/full")
+    (tmp_path / ".last.part.pth").symlink_to("/dev/full")
     with pytest.raises(UserError, match=re.escape(f"cannot write {path}")):
         save_tensors(path, torch.zeros(size))
     assert files(tmp_path) == {"last.pth": b"what was saved before"}
@@ -143,6 +143,29 @@ def test_file_appears_only_when_complete(tmp_path):
     assert path.read_bytes() == b"text"
 
 
+def test_a_writer_that_needs_a_path_gets_one_with_the_extension(tmp_path):
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"earlier")
+    with replace_when_done(path) as part:
+        assert part.suffix == ".mp4"
+        part.write_bytes(b"new")
+        assert path.read_bytes() == b"earlier"
+    assert files(tmp_path) == {"out.mp4": b"new"}
+
+
+def test_another_temporary_path_can_be_given(tmp_path):
+    with whole_file(tmp_path / "a", part=tmp_path / "b.part") as file:
+        file.write(b"content")
+        assert (tmp_path / "b.part").exists()
+    assert files(tmp_path) == {"a": b"content"}
+
+
+def test_pictures_are_written_exactly(tmp_path):
+    picture = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    save_png(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), picture)
+
+
 def test_folder_that_is_gone_is_named(tmp_path):
     path = tmp_path / "gone" / "last.pth"
     with pytest.raises(UserError, match=re.escape(f"cannot write {path}")):
@@ -167,7 +190,7 @@ def test_the_move_is_synced_too(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", note)
     with whole_file(tmp_path / "a") as file:
         file.write(b"content")
-    assert synced == [(False, {".a.writing": b"content"}), (True, {"a": b"content"})]
+    assert synced == [(False, {".a.part": b"content"}), (True, {"a": b"content"})]
 
 
 def test_make_folder(tmp_path):
@@ -240,44 +263,3 @@ def test_code_in_a_file_is_not_run(tmp_path):
     with pytest.raises(UserError):
         load_tensors(tmp_path / "last.pth")
     assert not marker.exists()
-
-
-# --- random generators ------------------------------------------------------------------------
-
-
-def draw():
-    """Odd numbers of draws, so that generators of pairs keep the second for later."""
-    return {
-        "python": [random.random(), random.gauss(0, 1), random.randrange(1000)],
-        "numpy": [*np.random.rand(3), np.random.randn()],
-        "torch": [*torch.rand(2).tolist(), torch.randn(()).item()],
-    }
-
-
-CPU = torch.device("cpu")
-
-
-def test_random_state_round_trip(tmp_path):
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
-    draw()
-    path = tmp_path / "last.pth"
-    save_tensors(path, random_state(CPU))
-    expected = [draw(), draw()]
-    random.seed(1)
-    np.random.seed(1)
-    torch.manual_seed(1)
-    others = draw()
-    for name, values in others.items():
-        assert values != expected[0][name]
-    restore_random_state(load_tensors(path), CPU)
-    assert [draw(), draw()] == expected
-
-
-def test_asking_for_the_random_state_draws_nothing():
-    state = random_state(CPU)
-    expected = draw()
-    restore_random_state(state, CPU)
-    random_state(CPU)
-    assert draw() == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,19 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from utils.training.log import Reporter
+from utils.errors import UserError
+from utils.training.log import Log
+from utils.training.run_files import RunFiles
 
 MEANS = (1.5, 1.25, 0.25, 0.125, 0.75, 3.0)  # exact in binary: read back as they are
 NAMES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
 
 
-def reporter(folder: Path, done: int = 0, board: bool = False, show: bool = True) -> Reporter:
-    return Reporter(
-        folder / "log.txt", folder / "metrics.jsonl", folder / "board" if board else None, 100,
-        done, show,
-    )  # fmt: skip
+LOG = "GTA2Cityscapes_log.txt"
+
+
+def make_log(folder: Path, done: int = 0, board: bool = False, show: bool = True) -> Log:
+    return Log(RunFiles(folder, "GTA"), 100, done, board, show)
 
 
 def strictly(text: str) -> Any:
@@ -36,7 +39,7 @@ def lines(folder: Path) -> list[Any]:
 
 
 def events(folder: Path) -> EventAccumulator:
-    return EventAccumulator(str(folder / "board")).Reload()
+    return EventAccumulator(str(folder / "tensorboard")).Reload()
 
 
 def scalars(folder: Path, tag: str) -> dict[int, float]:
@@ -48,13 +51,13 @@ def scalars(folder: Path, tag: str) -> dict[int, float]:
 def test_a_log_interval_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    report = reporter(tmp_path, done=20)
+    log = make_log(tmp_path, done=20)
     now[0] += 4
-    report.progress(30, 1, 5, 25, 1e-5, MEANS)
+    log.losses(30, 1, f"{5}/25", 1e-5, MEANS)
     now[0] += 60  # spent on scoring and saving
-    report.restart_clock()
+    log.restart_clock()
     now[0] += 1
-    report.progress(35, 1, 10, 25, 1e-5, MEANS)
+    log.losses(35, 1, f"{10}/25", 1e-5, MEANS)
     constant = {"epoch": 1, **dict(zip(NAMES, MEANS, strict=True)), "learning_rate": 1e-5}
     assert lines(tmp_path) == [
         {"iteration": 30, **constant, "iterations_per_s": 2.5},
@@ -63,9 +66,9 @@ def test_a_log_interval_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_scoring_is_a_line_without_nan(tmp_path: Path) -> None:
-    report = reporter(tmp_path)
-    report.score(50, "teacher", 1 / 3, {"road": 2 / 3, "train": math.nan, "bus": 0.0})
-    report.progress(60, 0, 60, 100, 1e-5, (*MEANS[:3], math.nan, *MEANS[4:]))
+    log = make_log(tmp_path)
+    log.score(50, "teacher", 1 / 3, {"road": 2 / 3, "train": math.nan, "bus": 0.0})
+    log.losses(60, 0, f"{60}/100", 1e-5, (*MEANS[:3], math.nan, *MEANS[4:]))
     scoring, interval = lines(tmp_path)
     assert scoring == {
         "iteration": 50,
@@ -74,32 +77,32 @@ def test_a_scoring_is_a_line_without_nan(tmp_path: Path) -> None:
         "iou": {"road": pytest.approx(2 / 3, rel=1e-6), "train": None, "bus": 0.0},
     }
     assert interval["source_miou"] is None
-    assert "train nan bus 0.0" in (tmp_path / "log.txt").read_text()
+    assert "train nan bus 0.0" in (tmp_path / LOG).read_text()
 
 
 def test_names_that_are_not_utf_8_are_written_escaped(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    report = reporter(tmp_path)
-    report.line("skipped: " + os.fsdecode(b"caf\xe9.png"))
-    assert "skipped: caf\\udce9.png" in (tmp_path / "log.txt").read_text()
-    assert "skipped: caf\\udce9.png" in "".join(capfd.readouterr())
+    log = make_log(tmp_path)
+    log.line("cannot read " + os.fsdecode(b"caf\xe9.png"))
+    assert "cannot read caf\\udce9.png" in (tmp_path / LOG).read_text()
+    assert "cannot read caf\\udce9.png" in "".join(capfd.readouterr())
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:
-    report = reporter(tmp_path, board=True, show=False)
-    report.progress(10, 0, 10, 100, 1e-5, MEANS)
-    report.score(10, "teacher", 0.5, {"road": 0.5})
-    report.pictures(10, [("a", np.zeros((4, 4, 3), np.uint8))])
+    log = make_log(tmp_path, board=True, show=False)
+    log.losses(10, 0, f"{10}/100", 1e-5, MEANS)
+    log.score(10, "teacher", 0.5, {"road": 0.5})
+    log.pictures(10, [("a", np.zeros((4, 4, 3), np.uint8))])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorboard_shows_what_the_lines_hold(tmp_path: Path) -> None:
-    report = reporter(tmp_path, board=True)
-    report.progress(10, 0, 10, 100, 1e-5, MEANS)
-    report.score(10, "student", 0.5, {"road": 0.25, "train": math.nan})
+    log = make_log(tmp_path, board=True)
+    log.losses(10, 0, f"{10}/100", 1e-5, MEANS)
+    log.score(10, "student", 0.5, {"road": 0.25, "train": math.nan})
     picture = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
-    report.pictures(10, [("a.png", picture)])
+    log.pictures(10, [("a.png", picture)])
     expected = {f"train/{name}": value for name, value in zip(NAMES, MEANS, strict=True)}
     expected |= {"train/learning_rate": pytest.approx(1e-5), "student/target_miou": 0.5}
     expected |= {"student iou/road": 0.25}
@@ -111,39 +114,31 @@ def test_tensorboard_shows_what_the_lines_hold(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_shows_each_step_once_in_tensorboard(tmp_path: Path) -> None:
-    first = reporter(tmp_path, board=True)
+    first = make_log(tmp_path, board=True)
     for step in (10, 20, 30, 40):
-        first.progress(step, 0, step, 100, 1e-5, (1.0, *MEANS[1:]))
-    second = reporter(tmp_path, done=20, board=True)
+        first.losses(step, 0, f"{step}/100", 1e-5, (1.0, *MEANS[1:]))
+    second = make_log(tmp_path, done=20, board=True)
     for step in (30, 50):
-        second.progress(step, 0, step, 100, 1e-5, (2.0, *MEANS[1:]))
+        second.losses(step, 0, f"{step}/100", 1e-5, (2.0, *MEANS[1:]))
     assert scalars(tmp_path, "train/loss") == {10: 1, 20: 1, 30: 2, 50: 2}
-    assert len(list((tmp_path / "board").iterdir())) == 2, "the first one's file stays"
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2, "the first one's file stays"
 
 
 def test_without_tensorboard_one_message_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("torch.utils.tensorboard")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(SystemExit) as ended:
-        reporter(tmp_path, board=True)
-    assert ended.value.code == 2
-    assert capsys.readouterr().err == (
-        "error: --tensorboard: tensorboard is not installed\n  pip install tensorboard\n"
-    )
+    with pytest.raises(UserError, match=r"--tensorboard: .* not installed\n  pip install"):
+        make_log(tmp_path, board=True)
 
 
-@pytest.mark.parametrize("broken", ["log.txt", "metrics.jsonl", "board"])
-def test_what_cannot_be_written_is_named(
-    broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if broken == "board":
+@pytest.mark.parametrize("broken", [LOG, "metrics.jsonl", "tensorboard"])
+def test_what_cannot_be_written_is_named(broken: str, tmp_path: Path) -> None:
+    if broken == "tensorboard":
         (tmp_path / broken).write_text("in the way")
     else:
         (tmp_path / broken).mkdir()
-    with pytest.raises(SystemExit) as ended:
-        reporter(tmp_path, board=True).progress(10, 0, 10, 100, 1e-5, MEANS)
-    assert ended.value.code == 2
-    assert f"error: cannot write {tmp_path / broken}: " in capsys.readouterr().err
+    with pytest.raises(UserError, match=re.escape(f"cannot write {tmp_path / broken}: ")):
+        make_log(tmp_path, board=True).losses(10, 0, f"{10}/100", 1e-5, MEANS)

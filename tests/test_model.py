@@ -66,6 +66,17 @@ def test_images_of_a_batch_are_independent(small_network):
         assert (ours[1:] - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
+def test_width_scales_the_trunk_and_keeps_names():
+    with torch.device("meta"):
+        narrow, full = SEANet(3, width=0.25), SEANet(3)
+    assert list(narrow.state_dict()) == list(full.state_dict())
+    for name, value in full.named_parameters():
+        if name.startswith("features") and name.endswith("bias"):
+            assert len(narrow.get_parameter(name)) == len(value) // 4
+    with torch.device("cpu"):
+        assert SEANet(3, width=1 / 64)(torch.zeros(1, 3, 16, 32)).logits.shape == (1, 3, 2, 4)
+
+
 def test_features_are_weighted_by_one_plus_attention(small_network):
     images = 40 * torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -114,7 +125,7 @@ def naive_dilated_convolution(features, weight, bias, dilation):
 @pytest.mark.parametrize("branches", [1, 2, 4])
 def test_classifier_sums_the_first_branches(branches):
     torch.manual_seed(0)
-    classifier = DilatedClassifier(5, branches)
+    classifier = DilatedClassifier(1024, 5, branches)
     features = torch.randn(1, 1024, 20, 30)
     expected = 0
     for index, dilation in enumerate((6, 12, 18, 24)[:branches]):
@@ -129,7 +140,7 @@ def test_classifier_sums_the_first_branches(branches):
 
 
 def test_classifier_weights_are_drawn_with_deviation_001():
-    for convolution in DilatedClassifier(19).conv2d_list:
+    for convolution in DilatedClassifier(1024, 19).conv2d_list:
         weight = convolution.weight.detach()
         assert weight.shape == (19, 1024, 3, 3)
         # 175,104 values: the deviation's own standard error is 0.17 %, the mean's 2.4e-5.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,28 +15,29 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import evaluation
-from dataset.labels import CLASSES_16, LabelSpace
+from dataset.labels import LabelSpace
 from dataset.transforms import MEAN_BGR
-from model.SEAN import Prediction
-from tests.test_bad_input import network_state
+from model.SEAN import Output
 from tests.test_video import frames, write
 from utils.errors import UserError
-from utils.evaluation.own_images import ENDINGS, paint_pictures, predict_own_images
+from utils.evaluation.own_images import predict_own_images
 from utils.evaluation.pictures import Picture, attention_over, heat_map
 from utils.evaluation.video import VideoFile
-from utils.options import EvaluationConfig
+from utils.options import EvaluationOptions
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 CPU = torch.device("cpu")
+ENDINGS = (".png", "_color.png", "_overlay.png", "_attention.png", "_confidence.png")
 
 
 class Brightest(nn.Module):
     """Its class is the channel, of BGR minus mean, that is the brightest in a cell of 8x8."""
 
-    def forward(self, images: Tensor) -> Prediction:
+    use_attention = True
+
+    def forward(self, images: Tensor) -> Output:
         cells = F.avg_pool2d(images, 8)
-        return Prediction(cells[:, :1].sigmoid(), cells)
+        return Output(cells[:, :1].sigmoid(), cells)
 
 
 def upsample(values: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
@@ -70,8 +69,8 @@ def blobs(seed: int, width: int, height: int) -> Picture:
 
 
 def predict(source: Path, folder: Path, **options: object) -> None:
-    config = EvaluationConfig(input_size=(64, 32), snapshot_dir=str(folder))
-    predict_own_images(source, Brightest(), SPACE, replace(config, **options), CPU)
+    config = EvaluationOptions(images=str(source), snapshot_dir=str(folder))
+    predict_own_images(Brightest(), SPACE, (64, 32), replace(config, **options), CPU)
 
 
 def written(folder: Path) -> list[str]:
@@ -98,12 +97,12 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("batch_size", "alpha"), [(1, 0.5), (3, 0.25)])
+@pytest.mark.parametrize("batch_size", [1, 3])
 def test_images_equal_the_naive_computation(
-    batch_size: int, alpha: float, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    batch_size: int, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     maps = tmp_path / "maps"
-    predict(photos, maps, batch_size=batch_size, alpha=alpha)
+    predict(photos, maps, batch_size=batch_size)
     stems = {"a": "a.png", "day/a": "day/a.tif", "day/b.c": "day/b.c.webp", "e": "e.bmp"}
     stems["day/late/d"] = "day/late/d.PNG"
     expected = [f"{stem}{end}.png" for stem in stems for end in ("", "_color", "_overlay")]
@@ -115,19 +114,10 @@ def test_images_equal_the_naive_computation(
         assert (classes != naive_classes(picture)).mean() < 0.002, name  # ties between channels
         colors = np.array(SPACE.colors)[classes]
         np.testing.assert_array_equal(read(maps / f"{stem}_color.png"), colors)
-        blend = np.floor((1 - alpha) * picture + alpha * colors)
+        blend = (picture.astype(int) + colors) // 2
         np.testing.assert_array_equal(read(maps / f"{stem}_overlay.png"), blend)
     assert len(np.unique(read(maps / "day/b.c.png"))) == 3
     assert "nothing was scored" in capsys.readouterr().out
-
-
-def test_the_ends_of_alpha(photos: Path, tmp_path: Path) -> None:
-    for alpha in (0, 1):
-        predict(photos / "a.png", tmp_path / str(alpha), alpha=alpha)
-    np.testing.assert_array_equal(read(tmp_path / "0/a_overlay.png"), read(photos / "a.png"))
-    np.testing.assert_array_equal(
-        read(tmp_path / "1/a_overlay.png"), read(tmp_path / "1/a_color.png")
-    )
 
 
 def test_attention_and_confidence_equal_the_naive_computation(photos: Path, tmp_path: Path) -> None:
@@ -155,9 +145,11 @@ def test_photographs_are_turned_upright(name: str, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # stored a quarter turn to the left
     Image.fromarray(blobs(5, 48, 24)).save(tmp_path / name, exif=exif)
-    predict(tmp_path / name, tmp_path / "maps", alpha=0)
+    predict(tmp_path / name, tmp_path / "maps")
     stored = np.asarray(Image.open(tmp_path / name).convert("RGB"))
-    np.testing.assert_array_equal(read(tmp_path / "maps/photo_overlay.png"), np.rot90(stored, -1))
+    upright = np.rot90(stored, -1).astype(int)
+    blend = (upright + read(tmp_path / "maps/photo_color.png")) // 2
+    np.testing.assert_array_equal(read(tmp_path / "maps/photo_overlay.png"), blend)
 
 
 def test_the_legend_holds_every_color(photos: Path, tmp_path: Path) -> None:
@@ -166,37 +158,20 @@ def test_the_legend_holds_every_color(photos: Path, tmp_path: Path) -> None:
     assert set(SPACE.colors) <= found
 
 
-def test_no_more_than_a_batch_is_held() -> None:
-    taken = 0
-
-    def pictures() -> Iterator[Picture]:
-        nonlocal taken
-        for seed in range(10):
-            taken += 1
-            yield blobs(seed, 64, 32)
-
-    config = EvaluationConfig(input_size=(64, 32), batch_size=3)
-    painted = paint_pictures(Brightest(), SPACE, config, CPU, pictures())
-    for done in range(10):
-        next(painted)
-        assert taken == min(10, 3 * (done // 3 + 1))
-    assert not torch.is_inference_mode_enabled()
-
-
 # --- video ------------------------------------------------------------------------------------
 
 
 def test_a_video_gives_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write(tmp_path / "drive.avi", frames(11), "MJPG", 12.5)
-    predict(source, tmp_path / "maps", batch_size=4, alpha=0.4)
+    predict(source, tmp_path / "maps", batch_size=4)
     assert written(tmp_path / "maps") == ["drive_overlay.mp4", "legend.png"]
     video = VideoFile(tmp_path / "maps/drive_overlay.mp4")
     assert (video.size, video.frame_rate, video.announced) == ((64, 32), 12.5, 11)
     for result, frame in zip(video, VideoFile(source), strict=True):
         colors = np.array(SPACE.colors)[naive_classes(frame)]
-        assert np.abs(result - (0.6 * frame + 0.4 * colors)).mean() < 12  # the codec's loss
+        assert np.abs(result - (frame / 2 + colors / 2)).mean() < 12  # the codec's loss
     out = capsys.readouterr().out
-    assert "11 frames of 64x32, 12.5 a second" in out
+    assert "11 frames of 64x32, 12.5 per second" in out
     assert "nothing was scored" in out
 
 
@@ -221,16 +196,16 @@ def test_a_stopped_video_leaves_nothing(tmp_path: Path) -> None:
     class Stopped(Brightest):
         calls = 0
 
-        def forward(self, images: Tensor) -> Prediction:
+        def forward(self, images: Tensor) -> Output:
             self.calls += 1
             if self.calls == 3:
                 raise KeyboardInterrupt
             return super().forward(images)
 
     source = write(tmp_path / "drive.mp4", frames(8))
-    config = EvaluationConfig(input_size=(64, 32), snapshot_dir=str(tmp_path / "maps"))
+    options = EvaluationOptions(images=str(source), snapshot_dir=str(tmp_path / "maps"))
     with pytest.raises(KeyboardInterrupt):
-        predict_own_images(source, Stopped(), SPACE, config, CPU)
+        predict_own_images(Stopped(), SPACE, (64, 32), options, CPU)
     assert os.listdir(tmp_path / "maps") == []
 
 
@@ -243,9 +218,9 @@ def test_a_stopped_video_leaves_nothing(tmp_path: Path) -> None:
         ("none", "maps", "", "none"),
         ("empty", "maps", "", "no images under"),
         ("photos/notes.txt", "maps", "", "notes.txt as a video"),
-        ("photos", "photos", "", "within the folder"),
-        ("photos", "photos/maps", "", "within the folder"),
-        ("photos/a.png", "photos", "", "within the folder"),
+        ("photos", "photos", "", "within the data folder"),
+        ("photos", "photos/maps", "", "within the data folder"),
+        ("photos/a.png", "photos", "", "within the data folder"),
         ("photos", "maps", "a.jpg", "/a.png would be written twice"),
         ("photos", "maps", "a_color.jpg", "/a_color.png would be written twice"),
         ("photos", "maps", "legend.jpg", "/legend.png would be written twice"),
@@ -272,7 +247,7 @@ def test_what_would_do_harm_is_refused(
     [
         ("photos", {"report": True}),
         ("photos/a.png", {"save_panels": True}),
-        ("photos", {"export": "label_ids", "save_panels": True, "save_attention": True}),
+        ("photos", {"save_label_ids": True, "save_panels": True, "save_attention": True}),
         ("drive.avi", {"save_attention": True}),
         ("drive.avi", {"save_confidence": True, "report": True}),
     ],
@@ -311,41 +286,3 @@ def test_files_that_are_no_images_are_named_before_any_is_written(
     assert "a.png" not in problem
     assert advice
     assert not (tmp_path / "maps").exists()
-
-
-# --- evaluation.py ----------------------------------------------------------------------------
-
-
-def test_evaluation_predicts_own_images(
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    bias = torch.zeros(16)
-    bias[CLASSES_16.names.index("bicycle")] = 1
-    torch.save(network_state(16, **{"classifier.conv2d_list.0.bias": bias}), tmp_path / "net.pth")
-    words = ["--images", photos, "--restore_from", tmp_path / "net.pth", "--alpha", 1]
-    words += ["--snapshot_dir", tmp_path / "maps", "--input_size", "64,32", "--device", "cpu"]
-    monkeypatch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
-    evaluation.main()
-    assert len(written(tmp_path / "maps")) == 16
-    assert (read(tmp_path / "maps/day/a_overlay.png") == CLASSES_16.colors[15]).all()
-    assert (read(tmp_path / "maps/day/a.png") == 15).all()
-    out = capfd.readouterr().out
-    assert "nothing was scored" in out
-    assert "mIoU" not in out
-
-    monkeypatch.setattr(sys, "argv", [*sys.argv, "--report"])
-    with pytest.raises(SystemExit) as ended:
-        evaluation.main()
-    assert ended.value.code == 2
-    assert capfd.readouterr().err.startswith(f"error: --images {photos} takes no --report\n  ")
-
-    monkeypatch.setattr(sys, "argv", [*sys.argv[:-1], "--images", str(photos / "notes.txt")])
-    with pytest.raises(SystemExit) as ended:
-        evaluation.main()
-    assert ended.value.code == 2
-    errors = capfd.readouterr().err
-    assert errors.startswith("error: cannot read")
-    assert len(errors.splitlines()) == 2

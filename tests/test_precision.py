@@ -1,4 +1,4 @@
-"""What benchmarks/precision.py puts in the place of bfloat16 instructions."""
+"""The convolutions that `speed --parts precision` uses where bfloat16 instructions are missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from benchmarks.precision import Float32Convolutions
+from benchmarks.long_runs import Float32Convolutions
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])

@@ -1,7 +1,5 @@
 """First weights: every kind of file that is known, and the ones that are refused."""
 
-import os
-import pickle
 import random
 import re
 import urllib.error
@@ -15,7 +13,7 @@ from torchvision.models import VGG16_Weights
 
 from dataset.demo import draw_scene
 from dataset.transforms import network_input
-from model.pretrained import class_count, initialize, load_weights, read_state_dict
+from model.pretrained import initialize, load_weights
 from model.SEAN import SEANet
 from tests import fixture
 from tests.reference import as_tensors
@@ -49,9 +47,6 @@ def assert_head_untouched(network):
     for name, parameter in network.named_parameters():
         if name.startswith(HEAD):
             assert (parameter == UNTOUCHED).all(), name
-
-
-# --- fcn8s_from_caffe -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", ["as published", "shuffled", "reversed"])
@@ -88,9 +83,6 @@ def test_other_shapes_are_refused_and_nothing_is_changed(network, fcn8s):
     with pytest.raises(UserError, match=r"file\.pth"):
         load_weights(network, state, "file.pth")
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
-
-
-# --- torchvision ------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -135,20 +127,15 @@ def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier):
 
 def test_torchvision_convolutions_are_loaded_by_name(network, vgg):
     state = vgg_file(vgg, 0.5)
+    first = state["features.0.weight"].clone()
     shuffled = dict(random.Random(0).sample(list(state.items()), len(state)))
     load_weights(network, shuffled, "vgg16.pth")
+    assert torch.equal(state["features.0.weight"], first)  # what is loaded is left alone
     theirs = [index for index, layer in enumerate(vgg) if isinstance(layer, nn.Conv2d)]
     for index, their_index in list(zip(CONVOLUTIONS, theirs, strict=True))[1:]:
         assert torch.equal(network.features[index].weight, vgg[their_index].weight), index
         assert torch.equal(network.features[index].bias, vgg[their_index].bias), index
     assert_head_untouched(network)
-
-
-def test_loading_leaves_the_state_dict_alone(network, vgg):
-    state = vgg_file(vgg, 0.5)
-    first = state["features.0.weight"].clone()
-    load_weights(network, state, "vgg16.pth")
-    assert torch.equal(state["features.0.weight"], first)
 
 
 @pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg19", "vgg16_bn", "resnet18", "alexnet"])
@@ -204,9 +191,6 @@ def test_failed_download_tells_what_to_fetch(network, download, error):
     assert "--restore_from" in str(caught.value)
 
 
-# --- SEANet checkpoints -----------------------------------------------------------------------
-
-
 def test_checkpoint_round_trip(network, tmp_path):
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
@@ -226,17 +210,6 @@ def test_wrong_class_count_is_refused(network):
         state = SEANet(16).state_dict()
     with pytest.raises(UserError, match="16 classes, not 19"):
         load_weights(network, state, "net.pth")
-
-
-@pytest.mark.parametrize("classes", [16, 19])
-def test_class_count_is_read_from_a_checkpoint(classes):
-    with torch.device("meta"):
-        assert class_count(SEANet(classes).state_dict(), "net.pth") == classes
-
-
-def test_class_count_of_something_else_is_refused(fcn8s):
-    with pytest.raises(UserError, match=r"fcn8s\.pth"):
-        class_count(fcn8s, "fcn8s.pth")
 
 
 @pytest.mark.parametrize("change", ["lacks one", "has one more", "other shape"])
@@ -270,41 +243,10 @@ def test_nothing_that_fits_is_an_error(network, tmp_path, state):
     assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
 
-BIAS = "classifier.conv2d_list.0.bias"
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        pytest.param(torch.zeros(19).to_sparse(), id="sparse"),
-        pytest.param(torch.zeros(19, device="meta"), id="meta"),
-        pytest.param(torch.zeros(1).expand(1_000_000_000), id="expanded"),
-        pytest.param(torch.zeros(19, dtype=torch.complex64), id="complex"),
-        pytest.param(torch.zeros(19).to(torch.float8_e4m3fn), id="float8"),
-    ],
-)
-def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
-    path = tmp_path / "net.pth"
-    torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, path)
-    with pytest.raises(UserError, match=re.escape(f"{path}: {BIAS} (")) as caught:
-        read_state_dict(path)
-    assert "is not a plain tensor\n  " in str(caught.value)
-
-
-@pytest.mark.parametrize("shape", [(), (19, 1), (1,), (256,)])
-def test_class_count_of_another_shape_is_refused(shape):
-    state = {"aconv.weight": torch.zeros(1), BIAS: torch.zeros(shape)}
-    with pytest.raises(UserError, match=re.escape(f"net.pth: {BIAS} is {shape}")):
-        class_count(state, "net.pth")
-
-
 def test_whole_numbers_for_weights_are_refused(network):
     state = network.state_dict() | {"features.31.bias": torch.zeros(1024, dtype=torch.int64)}
     with pytest.raises(UserError, match=r"features\.31\.bias is \(1024,\) of torch\.int64"):
         load_weights(network, state, "net.pth")
-
-
-# --- files that are no state dict -------------------------------------------------------------
 
 
 def test_missing_file_tells_the_choices(network, tmp_path):
@@ -312,71 +254,6 @@ def test_missing_file_tells_the_choices(network, tmp_path):
         with pytest.raises(UserError, match=re.escape(str(path))) as caught:
             initialize(network, str(path))
         assert "'none' to train from scratch" in str(caught.value)
-        with pytest.raises(UserError, match=re.escape(f"no checkpoint {path}")) as caught:
-            read_state_dict(path)
-        assert "from scratch" not in str(caught.value)  # which evaluation and export cannot
-
-
-def saved_bytes(tmp_path, content, **options):
-    torch.save(content, tmp_path / "saved", **options)
-    return (tmp_path / "saved").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(bytes(1000), id="zeros"),
-        pytest.param(b"hello\n", id="text"),
-        pytest.param(b"these are not weights\n", id="other text"),
-        pytest.param(b"a text file\n", id="text again"),
-        pytest.param(b"<!DOCTYPE html><title>Quota exceeded</title>", id="web page"),
-        pytest.param(b'{"a": 1}', id="JSON"),
-        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
-        pytest.param(b"\x80\x02.", id="empty pickle"),
-        pytest.param(pickle.dumps([1, 2, 3], protocol=2), id="pickle"),
-    ],
-)
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
-    path = tmp_path / "net.pth"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        read_state_dict(path)
-    assert len(str(caught.value).splitlines()) <= 3
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_truncated_checkpoint_is_refused(tmp_path, fcn8s, zipped, share):
-    state = {name: fcn8s[name] for name in ("conv1_1.weight", "conv1_1.bias", "conv1_2.weight")}
-    whole = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped)
-    path = tmp_path / "net.pth"
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=re.escape(str(path))):
-        read_state_dict(path)
-
-
-@pytest.mark.parametrize("kind", ["pickle", "zip", "legacy"])
-def test_code_in_a_file_is_not_run(tmp_path, kind):
-    marker = tmp_path / "executed"
-
-    class Payload:
-        def __reduce__(self):
-            return os.mkdir, (str(marker),)
-
-    if kind == "pickle":
-        content = pickle.dumps({"aconv.weight": Payload()}, protocol=2)
-    else:
-        state = {"aconv.weight": Payload()}
-        content = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=kind == "zip")
-    path = tmp_path / "net.pth"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        read_state_dict(path)
-    assert not marker.exists()
-    assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
-    pickle.loads(pickle.dumps(Payload()))
-    assert marker.exists()  # so that the payload would have worked
 
 
 def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
@@ -387,9 +264,6 @@ def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
         initialize(network, str(path))
     assert "--resume" in str(caught.value)
     assert "TeacherNet.pth" in str(caught.value)
-
-
-# --- from scratch -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("domain", ["render", "camera"])

@@ -1,6 +1,6 @@
-"""README.md lists every option as the dataclasses declare it.
+"""The documentation lists every option as the dataclasses declare it.
 
-After a change to the options, `python -m tests.test_readme` writes the tables anew.
+After a change to the options, `python -m tests.test_readme` writes the tables again.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from SEAN_GTA5 import EXPERIMENT as GTA5
-from SEAN_Synthia import EXPERIMENT as SYNTHIA
-from utils.options import EvaluationConfig
+import SEAN_GTA5
+import SEAN_Synthia
+from utils.options import EvaluationOptions
 
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs/options.md"
 BEGIN, END = "<!-- options -->\n", "<!-- /options -->"
 
 
@@ -24,25 +24,26 @@ def shown(value: Any) -> str:
 
 
 def table(title: str, *defaults: Any) -> str:
-    lines = [f"**{title}**", "", "| option | default | |", "|---|---|---|"]
+    lines = [f"## {title}", "", "| option | default | |", "|---|---|---|"]
     for field in dataclasses.fields(defaults[0]):
-        values = dict.fromkeys(shown(getattr(config, field.name)) for config in defaults)
+        values = dict.fromkeys(shown(getattr(options, field.name)) for options in defaults)
         help = field.metadata["help"].replace("|", "/")
         lines.append(f"| `--{field.name}` | {' / '.join(values)} | {help} |")
     return "\n".join(lines) + "\n"
 
 
-def with_tables(readme: str) -> str:
-    before, rest = readme.split(BEGIN)
-    training = table("`SEAN_GTA5.py` / `SEAN_Synthia.py`", GTA5.defaults, SYNTHIA.defaults)
-    evaluation = table("`evaluation.py`", EvaluationConfig())
+def with_tables(page: str) -> str:
+    before, rest = page.split(BEGIN)
+    experiments = SEAN_GTA5.EXPERIMENT, SEAN_Synthia.EXPERIMENT
+    training = table("`SEAN_GTA5.py` / `SEAN_Synthia.py`", *experiments)
+    evaluation = table("`evaluation.py`", EvaluationOptions())
     return f"{before}{BEGIN}{training}\n{evaluation}{END}{rest.split(END)[1]}"
 
 
 def test_the_tables_are_the_options() -> None:
-    readme = README.read_text(encoding="utf-8")
-    assert with_tables(readme) == readme
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page) == page
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

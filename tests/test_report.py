@@ -214,8 +214,8 @@ def test_the_legend_shows_the_colors_of_the_pictures(parsed: Page) -> None:
     ]  # fmt: skip
     swatches = [span["style"] or "" for span in parsed.all("span") if "style" in span]
     classes, label = np.array([[0, 1, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
-    painted = [bytes(color).hex() for color in error_map(classes, label, 255)[0]]
-    assert [text.split("#")[1] for text in swatches[-3:]] == painted
+    painted = [",".join(map(str, color)) for color in error_map(classes, label, 255)[0]]
+    assert swatches[-3:] == [f"background:rgb({color})" for color in painted]
     scale = next(image["src"] or "" for image in parsed.all("img") if "width" not in image)
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(scale.split(",")[1]))).convert("RGB"))
     np.testing.assert_array_equal(shown, attention_scale((64, 1)))

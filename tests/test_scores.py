@@ -6,18 +6,12 @@ import csv
 import json
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
 
-from utils.evaluation.scores import (
-    Scores,
-    bootstrap_interval,
-    csv_table,
-    json_table,
-    score,
-    text_table,
-)
+from utils.evaluation.scores import Scores, bootstrap_interval, score, write_scores
 
 NAMES = ("road", "wall", "sky", "never")
 
@@ -97,33 +91,41 @@ def test_interval_of_equal_images_is_a_point() -> None:
     assert low == pytest.approx(scored(confusions).miou, abs=1e-12)
 
 
-def test_one_image_has_no_interval() -> None:
+def test_one_image_has_no_interval(tmp_path: Path) -> None:
     confusions = example()[2:4]  # the second has no label
     scores = scored(confusions)
     assert all(math.isnan(end) for end in scores.interval)
     assert scores.miou == scores.image_miou[0]
-    assert "mIoU 95 % from    nan" in text_table(scores)
+    assert "mIoU 95 % from    nan" in write_scores(tmp_path, scores, "", ["a.png", "b.png"])
 
 
-def test_without_labels_nothing_is_scored() -> None:
+def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
     assert score(torch.zeros(3, 4, 4, dtype=torch.int64), NAMES) is None
+    for name in ("scores.json", "scores.csv", "Evaluation.txt"):
+        (tmp_path / name).write_text("of an earlier run")
+    assert write_scores(tmp_path, None, "nothing was scored", []) == "nothing was scored\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["Evaluation.txt"]
+    assert (tmp_path / "Evaluation.txt").read_text() == "nothing was scored\n"
 
 
 @pytest.mark.parametrize("left_out", [(), ("wall",)])
-def test_tables_tell_the_same(left_out: tuple[str, ...]) -> None:
+def test_files_tell_the_same(left_out: tuple[str, ...], tmp_path: Path) -> None:
     confusions = example()
     scores = scored(confusions, left_out)
     order = [*NAMES, "mIoU", "mIoU 95 % from", "mIoU 95 % to"]
     order += [*(["mIoU (13)"] if left_out else []), "pixel accuracy", "mean accuracy"]
-    rows = list(csv.reader(csv_table(scores).splitlines()))
-    assert rows[0] == ["score", "value"]
-    assert [name for name, _ in rows[1:]] == order
-    text = dict(line.rsplit(maxsplit=1) for line in text_table(scores).splitlines())
-    assert list(text) == order
-    for name, value in rows[1:]:
-        assert float(text[name]) == pytest.approx(100 * float(value), abs=0.005, nan_ok=True)
     images = [f"{index}.png" for index in range(12)]
-    table = json.loads(json_table(scores, "what was scored", images), parse_constant=pytest.fail)
+    text = write_scores(tmp_path, scores, "what was scored", images)
+    assert (tmp_path / "Evaluation.txt").read_text() == text
+    protocol, *lines = text.splitlines()
+    assert protocol == "what was scored"
+    percent = dict(line.rsplit(maxsplit=1) for line in lines)
+    rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
+    assert rows[0] == ["score", "value"]
+    assert [name for name, _ in rows[1:]] == list(percent) == order
+    for name, value in rows[1:]:
+        assert float(percent[name]) == pytest.approx(100 * float(value), abs=0.005, nan_ok=True)
+    table = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
     values = dict(rows)
     assert table["protocol"] == "what was scored"
     assert table["miou"] == float(values["mIoU"])

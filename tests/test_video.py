@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from PIL import Image
 
 from utils.errors import UserError
 from utils.evaluation.pictures import Picture
-from utils.evaluation.video import VideoFile, whole_video
+from utils.evaluation.video import VideoFile, write_video
 
 
 def frames(count: int, width: int = 64, height: int = 32) -> list[Picture]:
@@ -70,10 +71,7 @@ def test_turned_recordings_are_read_upright(tmp_path: Path) -> None:
 def test_size_and_frame_rate_survive_writing(rate: float, tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     pictures = frames(7, 48, 40)
-    with whole_video(path, (48, 40), rate) as append:
-        for picture in pictures:
-            append(picture)
-        assert not path.exists()
+    assert write_video(path, pictures, (48, 40), rate) == 7
     assert os.listdir(tmp_path) == ["video.mp4"]
     video = VideoFile(path)
     assert video.size == (48, 40)
@@ -86,8 +84,7 @@ def test_size_and_frame_rate_survive_writing(rate: float, tmp_path: Path) -> Non
 def test_odd_sizes_lose_the_last_row_and_column(tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     (picture,) = frames(1, 65, 33)
-    with whole_video(path, (65, 33), 10) as append:
-        append(picture)
+    write_video(path, [picture], (65, 33), 10)
     video = VideoFile(path)
     assert video.size == (64, 32)
     assert np.abs(next(iter(video)) - picture[:32, :64].astype(int)).mean() < 12
@@ -96,37 +93,27 @@ def test_odd_sizes_lose_the_last_row_and_column(tmp_path: Path) -> None:
 def test_what_is_stopped_leaves_the_earlier_video(tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(b"earlier")
-    (picture,) = frames(1)
 
-    def stop() -> None:
-        with whole_video(path, (64, 32), 10) as append:
-            append(picture)
-            raise KeyboardInterrupt
+    def stopped() -> Iterator[Picture]:
+        yield from frames(1)
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        stop()
+        write_video(path, stopped(), (64, 32), 10)
     assert os.listdir(tmp_path) == ["video.mp4"]
     assert path.read_bytes() == b"earlier"
 
 
 def test_frames_that_do_not_arrive_are_told(tmp_path: Path) -> None:
-    def change_size() -> None:
-        with whole_video(tmp_path / "video.mp4", (64, 32), 10) as append:
-            append(frames(1)[0])
-            append(frames(1, 48, 40)[0])
-
     with pytest.raises(UserError, match="1 of 2 frames"):
-        change_size()
+        write_video(tmp_path / "video.mp4", [*frames(1), *frames(1, 48, 40)], (64, 32), 10)
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize(("folder", "size"), [("none", (64, 32)), ("", (1, 1))])
 def test_what_cannot_be_written_is_told(folder: str, size: tuple[int, int], tmp_path: Path) -> None:
-    with (
-        pytest.raises(UserError, match=r"video\.mp4"),
-        whole_video(tmp_path / folder / "video.mp4", size, 10),
-    ):
-        pass
+    with pytest.raises(UserError, match=r"video\.mp4"):
+        write_video(tmp_path / folder / "video.mp4", [], size, 10)
     assert os.listdir(tmp_path) == []
 
 

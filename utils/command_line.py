@@ -1,4 +1,4 @@
-"""From dataclasses of options to the command line: declared once, checked, compared."""
+"""Command lines: derived from dataclasses of options, checked, compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 LARGEST_SIDE = 16384
-"""Of an image, in pixels: a slip beyond it would ask for more memory than there is."""
+"""Of an image, in pixels; a typing mistake beyond it would exhaust the memory."""
 
 Size = tuple[int, int]
 Config = TypeVar("Config", bound=Any)  # a dataclass whose fields are made by `option`
@@ -25,18 +25,18 @@ def option(
     """Declare an option.
 
     Args:
-        default: its value when it is not given.
+        default: value when the option is not given.
         help: what it does and how to choose it.
-        parse: from the command line's text to the value; raises ValueError with the reason.
-        choices: the values it can have, if they are few.
-        training: whether another value makes another training run, so that `--resume` refuses it.
+        parse: turns the command line's text into the value, or raises ValueError.
+        choices: allowed values, if there are few.
+        training: whether another value changes the training, so that `--resume` refuses it.
     """
     metadata = {"help": help, "parse": parse, "choices": choices, "training": training}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Make a parser of whole numbers from ``minimum`` to ``maximum``."""
+    """Return a parser of whole numbers from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> int:
         value = int(text)
@@ -49,7 +49,7 @@ def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
 
 
 def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
-    """Make a parser of finite numbers from ``minimum`` to ``maximum``."""
+    """Return a parser of finite numbers from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> float:
         value = float(text)
@@ -73,17 +73,17 @@ size.__name__ = f"size, as WIDTH,HEIGHT with both from 8 to {LARGEST_SIDE}"
 
 
 class Parser(argparse.ArgumentParser):
-    """A command line whose mistakes end the process with one message and status 2.
+    """A command line parser; a mistake ends the process with one message and status 2.
 
-    Every option is accepted with ``-`` and with ``_``, and none shortened.
+    Every option is accepted with ``-`` and with ``_``. Abbreviations are not accepted.
 
     Args:
-        description: the first lines of the help text, kept as they are.
+        description: the first lines of the help text; line breaks are kept.
     """
 
     def __init__(self, description: str) -> None:
-        as_it_is = argparse.RawDescriptionHelpFormatter
-        super().__init__(description=description, formatter_class=as_it_is, allow_abbrev=False)
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=formatter, allow_abbrev=False)
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """Declare an option or argument, as argparse does."""
@@ -95,16 +95,16 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
 
 
-def parse_options(
+def read_options(
     defaults: Config, demo: dict[str, Any], description: str, arguments: Sequence[str] | None = None
 ) -> Config:
-    """Read the command line; every option is accepted with ``-`` and with ``_``.
+    """Read the command line.
 
     Args:
-        defaults: the values of options that are not given.
-        demo: what ``--demo`` sets instead, where an option is not given.
+        defaults: values of options that are not given.
+        demo: values of options that are not given, with ``--demo``.
         description: the first line of the help text.
-        arguments: the words of the command line; without them the process's own.
+        arguments: the words of the command line; by default the process's own.
 
     Returns:
         The options. A mistake ends the process with one message and status 2.
@@ -128,12 +128,12 @@ def parse_options(
 
 
 def plain_options(config: Any) -> dict[str, Any]:
-    """The options as plain values: what a checkpoint may hold."""
+    """Return the options as plain values, which a checkpoint can hold."""
     return dataclasses.asdict(config)
 
 
 def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
-    """Options that differ from a saved run's and would change the training, as readable text."""
+    """Return the options that differ from a saved run's and change the training, as text."""
     now = plain_options(config)
     return [
         f"--{field.name} {saved.get(field.name, field.default)} -> {now[field.name]}"

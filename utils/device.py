@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils.errors import UserError
 
@@ -14,8 +15,8 @@ def choose_device(name: str) -> torch.device:
     """Turn ``--device`` into a device.
 
     Args:
-        name: cpu, cuda, mps, or auto: the first of CUDA, MPS, CPU that is there. Of several
-            CUDA devices, torchrun's LOCAL_RANK chooses one.
+        name: cpu, cuda, mps, or auto: the first of CUDA, MPS, CPU that is available. With several
+            CUDA devices, torchrun's LOCAL_RANK selects one.
 
     Raises:
         UserError: the device is not available.
@@ -31,14 +32,16 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"no {name} device on this machine\n  use --device cpu, or auto")
     if name == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
-        torch.backends.cudnn.benchmark = True  # images have one size: the fastest way is kept
+        torch.backends.cudnn.benchmark = (
+            True  # input sizes are fixed: the fastest algorithm is kept
+        )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
 
 
 def place(network: nn.Module, device: torch.device) -> None:
-    """Move a network to the device, its weights in the order that is fastest there."""
+    """Move a network to the device, with its weights in the memory order that is fastest there."""
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
@@ -50,6 +53,24 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context in which networks run: bfloat16 for ``bf16``, nothing for ``fp32``."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+class InBfloat16(nn.Module):
+    """A network that runs in bfloat16 with float32 weights (autocast).
+
+    Args:
+        network: what to run.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.train(network.training)
+
+    def forward(self, images: Tensor) -> Any:
+        """Return what the network returns."""
+        with torch.autocast(images.device.type, dtype=torch.bfloat16):
+            return self.network(images)
+
+
+def with_precision(network: nn.Module, precision: str) -> nn.Module:
+    """The network as ``--precision`` runs it: itself for fp32, in bfloat16 for bf16."""
+    return InBfloat16(network) if precision == "bf16" else network

@@ -1,10 +1,9 @@
-"""Write and read files whole or not at all, and everything a run needs to go on."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import random
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,37 +11,57 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from utils.errors import UserError
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file beside its place, sync it, and move it there once it is complete.
+def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path; move the file to ``path`` when the block succeeds.
+
+    Args:
+        path: where the file goes. A file that is already there stays until the new one is complete.
+        part: the temporary path; by default next to ``path``, with the same extension.
 
     Raises:
-        UserError: it cannot be written; what stood in its place still does.
+        UserError: the file cannot be written; whatever was at ``path`` is unchanged.
     """
-    beside = path.with_name(f".{path.name}.writing")
+    part = part or path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        with open(beside, "wb") as file:
-            yield file
-            file.flush()
+        yield part
+        with open(part, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(part, path)
     except OSError as error:
         raise UserError(
             f"cannot write {path}: {error.strerror or error}\n"
-            "  what was saved before is intact; free space or choose another place"
+            "  files saved earlier are unchanged; free some space or choose another folder"
         ) from None
     finally:
-        with contextlib.suppress(OSError):  # what cannot be written is often not there either
-            beside.unlink()
+        with contextlib.suppress(OSError):
+            part.unlink()
     _sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def whole_file(path: Path, part: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears at ``path`` once it is complete.
+
+    Args:
+        path: where the file goes.
+        part: the temporary path; by default next to ``path``.
+
+    Raises:
+        UserError: the file cannot be written; whatever was at ``path`` is unchanged.
+    """
+    with replace_when_done(path, part) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
 def _sync_folder(folder: Path) -> None:
-    """Make a move last through a power cut, where the system syncs folders: Windows does not."""
+    """Make a rename survive a power cut, on systems that sync folders (Windows does not)."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -51,8 +70,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write a picture, uint8, (H, W) or (H, W, 3).
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    with whole_file(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
+
+
 def save_tensors(path: Path, content: Any) -> None:
-    """Save tensors and plain values: the same content gives the same bytes.
+    """Save tensors and plain values; the same content gives the same bytes.
 
     Raises:
         UserError: the file cannot be written.
@@ -60,13 +89,13 @@ def save_tensors(path: Path, content: Any) -> None:
     with whole_file(path) as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's zip writer has stumbled over a failed write
+        except RuntimeError as error:  # PyTorch's zip writer fails so after a failed write
             failed = error.__context__
             raise failed if isinstance(failed, OSError) else OSError(str(error)) from None
 
 
 def load_tensors(path: Path) -> Any:
-    """Read what `save_tensors` wrote, after checking the checksums within.
+    """Read what `save_tensors` wrote, after checking the checksums in the file.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -82,7 +111,7 @@ def load_tensors(path: Path) -> Any:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and check that files can be written into it.
+    """Make a folder for output files.
 
     Raises:
         UserError: it cannot be made or written to.
@@ -95,28 +124,3 @@ def make_folder(path: Path) -> None:
         ) from None
     if not os.access(path, os.W_OK):
         raise UserError(f"cannot write into {path}\n  choose another --snapshot_dir")
-
-
-def random_state(device: torch.device) -> dict[str, Any]:
-    """The state of every random generator this process uses, as tensors and plain values."""
-    numpy_state = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in numpy_state],
-        "torch": torch.get_rng_state(),
-        "device": None if device.type == "cpu" else _module(device).get_rng_state(),
-    }
-
-
-def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Put every random generator where `random_state` saw it, on the same kind of device."""
-    random.setstate(state["python"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.array(keys, np.uint32), *rest))
-    torch.set_rng_state(state["torch"])
-    if state["device"] is not None and device.type != "cpu":
-        _module(device).set_rng_state(state["device"])
-
-
-def _module(device: torch.device) -> Any:
-    return torch.cuda if device.type == "cuda" else torch.mps

@@ -1,4 +1,4 @@
-"""The course of a run as one picture: target mIoU, losses, what the attention keeps."""
+"""The curves of a run in one picture: target mIoU, losses, share of kept grid cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _GRAY, _BLUE, _ORANGE, _GREEN, _RED = "0.6", "#2563a8", "#c8641b", "#3a8a5c", "#
 
 
 def smooth(values: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Mean of the ``width`` values round each; near the ends, of those that there are.
+    """Return a moving average over ``width`` values, fewer near the ends.
 
     Args:
         values: (n,).
@@ -51,7 +51,7 @@ def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
         title: of the whole picture.
 
     Returns:
-        A figure of its own, which touches no state of pyplot's.
+        A figure that is independent of pyplot's state.
     """
     intervals = [record for record in records if "loss" in record]
     scorings = [record for record in records if "target_miou" in record]
@@ -91,10 +91,10 @@ def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(0, 1.1 * max(1, axes.dataLim.ymax))
     best = scores.argmax()
     iteration, score = iterations[best], scores[best]
-    shown = axes.lines[-1].get_color()  # of both, the teacher counts
+    shown = axes.lines[-1].get_color()  # of both, the teacher decides
     text = f"best: {score:.1f} at {iteration:,.0f}"
     axes.plot(iteration, score, "o", color=shown, ms=10, mec="white", mew=1.5, label=text)
-    # In the row of the title, where it covers no data.
+    # In the title's row, where it covers no data.
     axes.legend(
         loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=10,
         handlelength=1.2, handletextpad=0.5, columnspacing=1, borderaxespad=0.2,
@@ -113,7 +113,7 @@ def _draw_course(
     smoothed = smooth(values, 2 * (len(values) // 50) + 1)
     axes.plot(iterations, values, color=color, alpha=0.25, lw=0.8)
     _draw_line(axes, iterations, smoothed, color)
-    # A few wild batches shall not flatten the rest.
+    # A few extreme batches must not flatten the rest of the curve.
     axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)))
 
 

@@ -1,4 +1,4 @@
-"""What the iterations of a run gave; the device is waited for when it is read, at log lines."""
+"""The results of all iterations; the device is synchronized only when they are read."""
 
 from __future__ import annotations
 
@@ -7,44 +7,42 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from utils.errors import DivergenceError
 from utils.training.distributed import Processes
 from utils.training.train_step import StepResult
 
 
-class DivergenceError(Exception):
-    """A loss, gradient or weight is not finite: the message names the iteration and the images."""
-
-
-class Results:
-    """The results of all iterations, means over the processes.
+class History:
+    """Means over the processes of the results of all iterations.
 
     Args:
-        processes: of the run.
-        before: the checkpoint that a divergence leaves as it is, for the message.
+        processes: the run's processes.
+        checkpoint: the file that a divergence leaves unchanged, for the message.
+        rows: results of earlier iterations.
 
     Attributes:
-        history: total, segmentation and weighted self-ensembling loss, source mIoU of each
-            iteration that has been read, float32, (N, 4).
+        rows: total, segmentation and weighted self-ensembling loss, and source mIoU of each
+            iteration that has been read; float32, (N, 4).
     """
 
-    def __init__(self, processes: Processes, before: Path) -> None:
+    def __init__(self, processes: Processes, checkpoint: Path, rows: Tensor | None = None) -> None:
         self.processes = processes
-        self.before = before
-        self.history = torch.zeros(0, 4)
+        self.checkpoint = checkpoint
+        self.rows = torch.zeros(0, 4) if rows is None else rows
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []
 
     def add(self, result: StepResult, names: tuple[str, ...]) -> None:
-        """Keep what an iteration gave, and the names of its images, without waiting for it."""
+        """Keep an iteration's results and the names of its images, without synchronizing."""
         self.unread.append((torch.stack(result), names))
 
     def read(self) -> list[float] | None:
-        """Wait for the device and read what the iterations since the last call gave.
+        """Read the results of the iterations since the last call.
 
         Returns:
-            The mean of each number of a StepResult; None if there was no iteration.
+            The mean of each field of `StepResult`; None if there was no iteration.
 
         Raises:
-            DivergenceError: a number is not finite; nothing is read.
+            DivergenceError: a number is not finite.
         """
         if not self.unread:
             return None
@@ -54,10 +52,10 @@ class Results:
         bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
             raise DivergenceError(
-                f"loss or gradient is not finite at iteration {len(self.history) + bad[0] + 1}, "
-                f"images {', '.join(names[bad[0]])}\n  {self.before} and earlier files "
-                "are of before; look at these images and labels, or lower --learning_rate"
+                f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
+                f"images {', '.join(names[bad[0]])}\n  {self.checkpoint} and earlier files were "
+                "saved before; look at these images and labels, or lower --learning_rate"
             )
         self.unread.clear()
-        self.history = torch.cat([self.history, rows[:, :4]])
+        self.rows = torch.cat([self.rows, rows[:, :4]])
         return rows.mean(0).tolist()

@@ -1,4 +1,4 @@
-"""What a run tells: console, log file, JSON lines, TensorBoard."""
+"""The progress of a run: console, log file, metrics.jsonl, TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,39 +17,27 @@ import torchvision
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-
-def fail(error: Exception | str, status: int = 2) -> NoReturn:
-    """End the program with one message."""
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(status)
+from utils.errors import UserError
+from utils.training.run_files import RunFiles
 
 
-class Reporter:
-    """Progress on the console; files that are continued and never written over.
+class Log:
+    """Reports progress; files are appended to, never overwritten.
 
     Args:
-        log_file: where lines of text are appended.
-        metrics_file: where a JSON object is appended for each log interval and each scoring.
-        board_folder: where TensorBoard's events go; None for none.
+        files: the run's output files.
         total: iterations of the whole run.
-        done: iterations of it that an earlier process has made; TensorBoard drops later ones.
-        show: whether to report at all: one process of several does.
+        done: iterations made by an earlier process; TensorBoard drops later ones.
+        tensorboard: whether to write TensorBoard's events too.
+        show: whether to report at all: one of several processes does.
     """
 
     def __init__(
-        self,
-        log_file: Path,
-        metrics_file: Path,
-        board_folder: Path | None,
-        total: int,
-        done: int = 0,
-        show: bool = True,
+        self, files: RunFiles, total: int, done: int, tensorboard: bool = False, show: bool = True
     ) -> None:
-        self.log_file = log_file
-        self.metrics_file = metrics_file
-        self.board_folder = board_folder
+        self.files = files
         self.show = show
-        self.board = _open_board(board_folder, done) if show and board_folder else None
+        self.board = _open_board(files.board, done) if show and tensorboard else None
         self.bar = tqdm(
             total=total, initial=done, unit="it", dynamic_ncols=True, smoothing=0.1,
             disable=not show,
@@ -59,7 +46,7 @@ class Reporter:
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Leave the time since the last log line out of the speed: it was spent on other things."""
+        """Exclude the time since the last log line from the speed, after scoring and saving."""
         self.clock = time.perf_counter()
 
     def line(self, text: str, console: bool = True) -> None:
@@ -67,33 +54,25 @@ class Reporter:
         if not self.show:
             return
         text = text.encode(errors="backslashreplace").decode()  # file names need not be UTF-8
-        self._append(self.log_file, text)
+        _append(self.files.log, text)
         if console:
             self.bar.write(text)
 
-    def progress(
-        self,
-        iteration: int,
-        epoch: int,
-        batch: int,
-        batches: int,
-        learning_rate: float,
-        means: Sequence[float],
+    def losses(
+        self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
     ) -> None:
-        """Report a log interval.
+        """Report the iterations since the last log line.
 
         Args:
             iteration: counted from 1.
             epoch: counted from 0.
-            batch: iterations of this epoch made so far.
-            batches: iterations of an epoch.
+            batch: iterations of this epoch, such as "10/200".
             learning_rate: of the last iteration.
-            means: over the interval: total, segmentation and weighted self-ensembling loss, source
-                mIoU, share of grid cells that the attention keeps, norm of the gradient.
+            means: over the iterations, in the order of `StepResult`.
         """
         total, segmentation, ensembling, miou, kept, gradient = means
         self.line(
-            f"epoch {epoch} batch {batch}/{batches} loss {total:.6f} cls_loss {segmentation:.6f} "
+            f"epoch {epoch} batch {batch} loss {total:.6f} cls_loss {segmentation:.6f} "
             f"st_loss {ensembling:.8f} source_miou {miou:.4f} kept {kept:.4f} "
             f"gradient {gradient:.3g}",
             console=False,
@@ -113,29 +92,25 @@ class Reporter:
             | {"learning_rate": learning_rate, "iterations_per_s": speed},
         )
 
-    def score(self, iteration: int, name: str, miou: float, classes: dict[str, float]) -> None:
+    def score(self, iteration: int, network: str, miou: float, classes: dict[str, float]) -> None:
         """Report a scoring.
 
         Args:
             iteration: counted from 1.
-            name: of the network: student, teacher.
+            network: student or teacher.
             miou: mean IoU on the target, 0..1.
-            classes: IoU of each class, 0..1, nan where it is absent.
+            classes: IoU of each class, 0..1, nan if it is absent.
         """
-        self.line(f"iteration {iteration} {name} target_miou {miou:.4f}")
+        self.line(f"iteration {iteration} {network} target_miou {miou:.4f}")
         scores = " ".join(f"{name} {100 * value:.1f}" for name, value in classes.items())
-        self.line(f"iteration {iteration} {name} IoU in %: {scores}", console=False)
+        self.line(f"iteration {iteration} {network} IoU in %: {scores}", console=False)
         self._record(
-            name, {"iteration": iteration, "network": name, "target_miou": miou, "iou": classes}
+            network,
+            {"iteration": iteration, "network": network, "target_miou": miou, "iou": classes},
         )
 
     def pictures(self, iteration: int, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
-        """Show pictures in TensorBoard.
-
-        Args:
-            iteration: counted from 1.
-            pictures: name and RGB, uint8, (H, W, 3).
-        """
+        """Show named pictures, RGB, uint8, (H, W, 3), in TensorBoard."""
         if self.board is None:
             return
         try:
@@ -143,13 +118,13 @@ class Reporter:
                 self.board.add_image(f"target/{name}", picture, iteration, dataformats="HWC")
             self.board.flush()
         except OSError as error:
-            _give_up(self.board_folder, error)
+            _refuse(self.files.board, error)
 
     def _record(self, group: str, record: dict[str, Any]) -> None:
-        """Keep a record: as a line of JSON, and as TensorBoard's scalars."""
+        """Write a record as a line of JSON and as TensorBoard scalars."""
         if not self.show:
             return
-        self._append(self.metrics_file, json.dumps(_plain(record), allow_nan=False))
+        _append(self.files.metrics, json.dumps(_plain(record), allow_nan=False))
         if self.board is None:
             return
         try:
@@ -163,22 +138,25 @@ class Reporter:
                         self.board.add_scalar(tag, scalar, record["iteration"])
             self.board.flush()
         except OSError as error:
-            _give_up(self.board_folder, error)
-
-    def _append(self, file: Path, text: str) -> None:
-        try:
-            with open(file, "a", encoding="utf-8") as opened:
-                opened.write(text + "\n")
-        except OSError as error:
-            _give_up(file, error)
+            _refuse(self.files.board, error)
 
 
-def _give_up(path: Path | None, error: OSError) -> NoReturn:
-    fail(f"cannot write {path}: {error.strerror or error}\n  free space, then --resume")
+def _append(file: Path, text: str) -> None:
+    try:
+        with open(file, "a", encoding="utf-8") as opened:
+            opened.write(text + "\n")
+    except OSError as error:
+        _refuse(file, error)
+
+
+def _refuse(path: Path, error: OSError) -> NoReturn:
+    raise UserError(
+        f"cannot write {path}: {error.strerror or error}\n  free some space, then --resume"
+    ) from None
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can hold: numbers to float32's precision, None where a number is not finite."""
+    """Return what JSON can hold: numbers in float32's precision, None for nan and infinity."""
     if isinstance(value, dict):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, float):
@@ -187,19 +165,21 @@ def _plain(value: Any) -> Any:
 
 
 def _open_board(folder: Path, done: int) -> Any:
-    """TensorBoard's writer, which drops what a killed process wrote after iteration ``done``."""
+    """Return TensorBoard's writer; it drops events after iteration ``done``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        fail("--tensorboard: tensorboard is not installed\n  pip install tensorboard")
+        raise UserError(
+            "--tensorboard: tensorboard is not installed\n  pip install tensorboard"
+        ) from None
     try:
         return SummaryWriter(folder, purge_step=done + 1)
     except OSError as error:
-        _give_up(folder, error)
+        _refuse(folder, error)
 
 
 def environment(device: torch.device) -> str:
-    """Versions, revision and device, for the head of a log."""
+    """Return versions, revision and device, for the head of a log."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, torchvision "

@@ -1,4 +1,4 @@
-"""The two losses of SEAN, as pure functions (DESIGN section 2)."""
+"""The two losses of SEAN, as pure functions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from torch.nn import functional as F
 
 
 class MaskedLoss(NamedTuple):
-    """A sum over the places that count, and how many those are.
+    """A sum over the kept places (pixels or grid cells), and their number.
 
-    Kept apart so that several processes can divide by the count over all of them.
+    The two are separate so that several processes can divide by the number over all of them.
 
     Attributes:
         total: scalar, differentiable.
-        places: how many count; scalar, float32, no gradient.
+        places: scalar, float32, no gradient.
     """
 
     total: Tensor
     places: Tensor
 
     def mean(self) -> Tensor:
-        """The mean over the places that count; 0 where there are none."""
+        """Return the mean over the kept places; 0 if there are none."""
         return self.total / self.places.clamp(min=1)
 
 

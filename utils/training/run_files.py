@@ -1,4 +1,4 @@
-"""The files of a run: checkpoints, history, and who may write where."""
+"""The output folder of a training run: names, checkpoints, metrics."""
 
 from __future__ import annotations
 
@@ -17,19 +17,16 @@ from utils.errors import UserError
 from utils.files import load_tensors, make_folder, save_tensors, whole_file
 from utils.training.curves import curves_figure
 
-STATE = {
-    *("student", "teacher", "optimizer", "epoch", "batch", "iteration", "miou", "best_miou"),
-    *("score_due", "history", "problems", "random", "options", "own_classes", "images"),
-}
-"""What a checkpoint to go on from holds."""
+STATE = {"student", "teacher", "optimizer", "progress", "history", "random", "options", "data"}
+"""Keys of last.pth."""
 
 
-class Snapshots:
-    """The folder of a run (DESIGN section 4 has the names).
+class RunFiles:
+    """The output folder of a run.
 
     Args:
-        folder: where everything is written.
-        prefix: GTA or Synthia.
+        folder: made if it does not exist.
+        prefix: GTA or Synthia; file names begin with it.
 
     Raises:
         UserError: the folder cannot be made or written to.
@@ -45,13 +42,13 @@ class Snapshots:
         self.curves = folder / "curves.png"
         self.board = folder / "tensorboard"
         self.last = folder / "last.pth"
-        self.complete = folder / "last.complete.pth"  # whole, and about to become last.pth
+        self.complete = folder / "last.complete.pth"  # complete, and about to become last.pth
         self.previous = folder / "last.previous.pth"
-        self.damaged: set[Path] = set()  # what load_last could not read
+        self.damaged: set[Path] = set()  # files that load_last could not read
         make_folder(folder)
 
     def check_free(self) -> None:
-        """Make sure that a new run writes over nothing.
+        """Check that a new run overwrites nothing.
 
         Raises:
             UserError: the folder holds a run.
@@ -60,49 +57,59 @@ class Snapshots:
         if any(file.exists() for file in (*files, self.board)):
             raise UserError(
                 f"{self.folder} holds an earlier run\n"
-                "  go on with it with --resume, or choose another --snapshot_dir"
+                "  continue it with --resume, or choose another --snapshot_dir"
             )
 
     def clear(self) -> None:
-        """Remove the folder and everything in it, and make it anew."""
+        """Remove the folder with its content, and make an empty one."""
         shutil.rmtree(self.folder, ignore_errors=True)
         make_folder(self.folder)
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
-        """Read the newest whole checkpoint.
+        """Read the newest complete checkpoint.
 
         Returns:
-            What was saved, or None where no checkpoint was written yet; and a warning, if any.
+            The saved state, or None if no checkpoint was written yet; and a warning or "".
 
         Raises:
-            UserError: no checkpoint can be read, or there is none and the run is finished.
+            UserError: no checkpoint can be read, it is of another version of the project, or the
+                run is finished.
         """
         warnings: list[str] = []
         for path in (self.complete, self.last, self.previous):
             if not path.exists():
                 continue
             try:
-                return _load_state(path), "; ".join(warnings)
+                state = load_tensors(path)
             except UserError as error:
                 self.damaged.add(path)
-                warnings.append(f"{error}: going on with the checkpoint before it")
+                warnings.append(f"{error}; using the checkpoint before it")
+                continue
+            if not isinstance(state, dict) or not state.keys() >= STATE:
+                raise UserError(
+                    f"{path} was not written by this version of the project\n  resume it with the "
+                    "version that wrote it, or start a new run in another --snapshot_dir with "
+                    "--restore_from a teacher in this folder"
+                )
+            return state, "; ".join(warnings)
         if warnings:
             raise UserError(
                 f"{self.last} and {self.previous.name} are damaged or missing: {warnings[0]}\n"
-                "  start anew in another --snapshot_dir, from a file named after its score"
+                "  start a new run in another --snapshot_dir, with --restore_from a file that is "
+                "named after its score"
             )
         if self.final.exists():
             raise UserError(
-                f"{self.folder} holds a finished run, but no last.pth to go on from\n"
+                f"{self.folder} holds a finished run, but no last.pth to continue from\n"
                 "  choose another --snapshot_dir"
             )
         return None, f"no last.pth in {self.folder} yet: starting from the beginning"
 
     def save_last(self, state: dict[str, Any]) -> None:
-        """Save a checkpoint; the one before it stays until this one is complete, and after.
+        """Save a checkpoint; the one before it is kept.
 
         Raises:
-            UserError: it cannot be written; the one before it is intact.
+            UserError: it cannot be written; the one before it is unchanged.
         """
         save_tensors(self.complete, state)
         try:
@@ -111,18 +118,23 @@ class Snapshots:
             os.replace(self.complete, self.last)
         except OSError as error:
             raise UserError(
-                f"cannot write {self.last}: {error.strerror}\n  {self.complete} is whole and is "
-                "what --resume goes on from; make place for the other"
+                f"cannot write {self.last}: {error.strerror}\n  {self.complete} is complete, and "
+                "--resume continues from it; remove what is in the way"
             ) from None
         self.damaged.clear()
 
     def save_history(self, history: Tensor) -> None:
-        """Save the losses: (N, 4), total, segmentation, weighted self-ensembling, source mIoU."""
+        """Save (N, 4): total, segmentation and weighted self-ensembling loss, source mIoU."""
         with whole_file(self.history) as file:
             np.savez(file, loss_hist=history.numpy())
 
+    def save_best(self, state: dict[str, Tensor], epoch: int, batch: int, miou: float) -> None:
+        """Save a network that scored better than all before."""
+        name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{int(1000 * miou)}.pth"
+        save_tensors(self.folder / name, state)
+
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; one that a killed process left unfinished is skipped.
+        """Read metrics.jsonl; a line that a killed process left unfinished is skipped.
 
         Raises:
             UserError: it cannot be read.
@@ -144,14 +156,14 @@ class Snapshots:
         return records
 
     def cut_metrics(self, iteration: int, score_due: bool) -> None:
-        """Drop from metrics.jsonl what a killed process made after its last checkpoint.
+        """Remove the lines of metrics.jsonl that were written after the last checkpoint.
 
         Args:
             iteration: of the checkpoint.
-            score_due: whether the checkpoint is of before that iteration's scoring.
+            score_due: whether the checkpoint was written before that iteration's scoring.
 
         Raises:
-            UserError: it cannot be read or written; it is intact.
+            UserError: it cannot be read or written; it is unchanged.
         """
         if not self.metrics.exists():
             return
@@ -163,7 +175,7 @@ class Snapshots:
                     file.write(json.dumps(record).encode() + b"\n")
 
     def draw_curves(self) -> None:
-        """Draw curves.png anew from metrics.jsonl.
+        """Draw curves.png from metrics.jsonl.
 
         Raises:
             UserError: one of them cannot be read or written.
@@ -172,20 +184,4 @@ class Snapshots:
         with whole_file(self.curves) as file:
             figure.savefig(file, format="png")
         del figure
-        gc.collect()  # a figure is full of cycles: Python would leave the next ones beside it
-
-    def save_best(self, teacher: dict[str, Tensor], epoch: int, batch: int, miou: float) -> None:
-        """Save a teacher that scored better than all before."""
-        name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{int(1000 * miou)}.pth"
-        save_tensors(self.folder / name, teacher)
-
-    def save_final(self, teacher: dict[str, Tensor]) -> None:
-        """Save the teacher of the run's end."""
-        save_tensors(self.final, teacher)
-
-
-def _load_state(path: Path) -> dict[str, Any]:
-    state = load_tensors(path)
-    if not isinstance(state, dict) or not STATE.issubset(state):
-        raise UserError(f"{path} is not what a run saves to go on from")
-    return state
+        gc.collect()  # a figure is full of cycles, and each would stay until Python collects them

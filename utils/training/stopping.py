@@ -8,17 +8,17 @@ import time
 from types import FrameType
 
 ONE_REQUEST_S = 2.0
-"""Seconds within which several signals are one request."""
+"""Seconds within which several signals count as one request."""
 
 
 class StopRequest:
-    """Remembers that a run shall stop; the loop asks after each iteration.
+    """Remembers a request to stop; the loop asks after each iteration.
 
-    SIGINT and SIGTERM ask once; another signal stops the process at once, unless it follows within
-    seconds: a launcher and a batch system may both pass on one request.
+    The first SIGINT or SIGTERM is a request; a later one ends the process at once. Signals within
+    seconds of the first belong to it: a launcher and a batch system may both forward one request.
 
     Args:
-        max_hours: ask to stop after this time; None for never.
+        max_hours: request a stop after this time; None for never.
     """
 
     def __init__(self, max_hours: float | None) -> None:
@@ -37,12 +37,9 @@ class StopRequest:
 
     @property
     def wanted(self) -> bool:
-        """Whether the run shall stop after this iteration."""
-        return self.signal is not None or self._too_late
-
-    @property
-    def _too_late(self) -> bool:
-        return self.deadline is not None and time.monotonic() > self.deadline
+        """Whether the run should stop after this iteration."""
+        too_late = self.deadline is not None and time.monotonic() > self.deadline
+        return self.signal is not None or too_late
 
     @property
     def status(self) -> int:

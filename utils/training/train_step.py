@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -11,12 +11,25 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from model.teacher import update_teacher
-from utils.device import autocast
 from utils.evaluation.metrics import confusion_matrix, mean_iou
-from utils.options import TrainingConfig
-from utils.training.batches import Domains
-from utils.training.distributed import Processes, hold_gradients
-from utils.training.losses import segmentation_loss, self_ensembling_loss
+from utils.options import TrainingOptions
+from utils.training.losses import MaskedLoss, segmentation_loss, self_ensembling_loss
+
+
+class DomainBatch(NamedTuple):
+    """Images of both domains, on the device.
+
+    Attributes:
+        source: source images as network input, float32, (B, 3, H, W).
+        labels: their train ids, int64, (B, H, W).
+        target: target images as network input, (B, 3, H, W); None to train on the source alone.
+        names: file names of the source and target images.
+    """
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor | None
+    names: tuple[str, ...]
 
 
 class StepResult(NamedTuple):
@@ -24,9 +37,9 @@ class StepResult(NamedTuple):
 
     Attributes:
         total: segmentation + self_ensembling.
-        segmentation: cross-entropy on the source batch, nats a pixel.
+        segmentation: cross-entropy on the source batch, nats per pixel.
         self_ensembling: weighted by st_weight.
-        source_miou: of the source batch, 0..1.
+        source_miou: mean IoU of the source batch, 0..1.
         kept: share of grid cells with attention above the threshold, 0..1.
         gradient: L2 norm of the student's gradient.
     """
@@ -43,67 +56,64 @@ def train_step(
     student: nn.Module,
     teacher: nn.Module,
     optimizer: Optimizer,
-    batches: Sequence[Domains],
-    config: TrainingConfig,
-    processes: Processes,
+    batch: DomainBatch,
+    options: TrainingOptions,
+    mean: Callable[[MaskedLoss], Tensor] = MaskedLoss.mean,
 ) -> StepResult:
-    """One iteration of SEAN (DESIGN section 2).
+    """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
 
     Args:
         student: a SEANet, trained in place.
         teacher: a SEANet, moved towards the student in place.
-        optimizer: of the student's parameters.
-        batches: one, or several whose gradients are averaged.
-        config: noise, threshold, weights, precision.
-        processes: the losses are means over all of them.
+        optimizer: holds the student's parameters.
+        batch: images of both domains and the source's labels.
+        options: noise, threshold, weights.
+        mean: averages a loss over its places; over all processes in distributed training.
 
     Returns:
-        Losses and shares, which nothing has waited for.
+        Losses and shares, still on the device: reading them synchronizes.
     """
+    source, labels, target, _ = batch
     optimizer.zero_grad(set_to_none=True)
-    results = []
-    for number, (source, labels, target, _) in enumerate(batches, 1):
-        precision = autocast(source.device, config.precision)
-        with hold_gradients(student, hold=number < len(batches)):
-            # 1. The student learns from the labelled source.
-            with precision:
-                logits = student(source).logits  # (B, C, h, w)
-            logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
-            segmentation = processes.mean(segmentation_loss(logits, labels, config.ignore_label))
 
-            self_ensembling = kept = torch.zeros_like(segmentation)
-            if target is not None:
-                # 2. Teacher and student see the target under independent noise.
-                with torch.no_grad(), precision:
-                    attention, expected = teacher(add_noise(target, config.noise))
-                with precision:
-                    predicted = student(add_noise(target, config.noise)).logits  # (B, C, h, w)
+    # 1. The student learns from the labelled source.
+    logits = student(source).logits  # (B, C, h, w)
+    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
+    segmentation = mean(segmentation_loss(logits, labels, options.ignore_label))
 
-                # 3. They shall agree where the teacher attends.
-                agreement = self_ensembling_loss(
-                    predicted, expected, attention, config.attention_threshold
-                )
-                self_ensembling = config.st_weight * processes.mean(agreement)
-                kept = agreement.places / attention.numel()
+    self_ensembling = kept = torch.zeros_like(segmentation)
+    if target is not None:
+        # 2. Teacher and student see the target under independent noise.
+        with torch.no_grad():
+            attention, expected = teacher(add_noise(target, options.noise))
+        predicted = student(add_noise(target, options.noise)).logits  # (B, C, h, w)
 
-            # 4. The student steps, once all gradients are there; then the teacher follows.
-            total = segmentation + self_ensembling
-            (total / len(batches)).backward()
-        source_miou = batch_miou(logits, labels)
-        results.append(torch.stack([total, segmentation, self_ensembling, source_miou, kept]))
-    gradients = [p.grad for p in student.parameters() if p.grad is not None]
-    gradient = torch.nn.utils.get_total_norm(gradients)
+        # 3. The student must match the teacher where the teacher's attention is high.
+        mismatch = self_ensembling_loss(predicted, expected, attention, options.attention_threshold)
+        self_ensembling = options.st_weight * mean(mismatch)
+        kept = mismatch.places / attention.numel()
+
+    # 4. The student steps; the teacher follows.
+    total = segmentation + self_ensembling
+    total.backward()
+    gradient = torch.nn.utils.get_total_norm(
+        [p.grad for p in student.parameters() if p.grad is not None]
+    )
     optimizer.step()
-    update_teacher(teacher, student, config.teacher_alpha)
-    return StepResult._make([*torch.stack(results).detach().mean(0), gradient])
+    update_teacher(teacher, student, options.teacher_alpha)
+
+    source_miou = batch_miou(logits, labels)
+    return StepResult(
+        total.detach(), segmentation.detach(), self_ensembling.detach(), source_miou, kept, gradient
+    )
 
 
 def add_noise(images: Tensor, std: float) -> Tensor:
-    """Add a fresh draw of Gaussian noise of ``std`` gray levels."""
+    """Return the images plus a new draw of Gaussian noise of ``std`` gray levels."""
     return images + std * torch.randn_like(images)
 
 
 @torch.no_grad()
 def batch_miou(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean IoU of logits, (B, C, H, W), against train ids, (B, H, W): a scalar, 0..1."""
+    """Return the mean IoU of logits, (B, C, H, W), on train ids, (B, H, W): a scalar, 0..1."""
     return mean_iou(confusion_matrix(logits.max(1).indices, labels, logits.shape[1]).float())

@@ -1,0 +1,109 @@
+"""The files of each image, and what they must not collide with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dataset.cityscapes16_dataset import Cityscapes16Dataset
+from dataset.demo import write_demo
+from dataset.labels import CITYSCAPES_IDS, CLASSES_16
+from dataset.segmentation_dataset import SegmentationDataset
+from utils.errors import UserError
+from utils.evaluation.output_files import OutputFiles
+from utils.evaluation.predict import Prediction
+from utils.options import EvaluationOptions
+
+ALL = {"save_attention": True, "save_confidence": True, "save_panels": True, "save_label_ids": True}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    write_demo(root, "gta5", count_source=0, count_target=2, size=(128, 64))
+    return root / "Cityscapes"
+
+
+def dataset(data: Path, list_file: Path | None = None) -> SegmentationDataset:
+    return Cityscapes16Dataset(data, (64, 32), list_file, labels="none")
+
+
+def write(data: Path, folder: Path, labelled: bool = True, **changes: bool) -> tuple[str, set[str]]:
+    """Write the files of the first image; returns its stem and the titles of the tiles."""
+    options = replace(EvaluationOptions(snapshot_dir=str(folder)), **changes)
+    images = dataset(data)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(16, 8, 16, generator=generator)
+    prediction = Prediction(logits, torch.rand(8, 16, generator=generator), (64, 128))
+    label = torch.randint(0, 16, (64, 128)) if labelled else torch.full((64, 128), 255)
+    tiles = OutputFiles(options, images).write(images.names[0], prediction, label)
+    read = np.asarray(Image.open(folder / f"{Path(images.names[0]).stem}.png"))
+    np.testing.assert_array_equal(read, prediction.classes)
+    return Path(images.names[0]).stem, set(tiles)
+
+
+def test_colors_and_label_ids_are_the_classes(data: Path, tmp_path: Path) -> None:
+    stem, tiles = write(data, tmp_path, save_label_ids=True)
+    assert tiles == set()
+    classes, colors, ids = (
+        np.asarray(Image.open(tmp_path / name))
+        for name in (f"{stem}.png", f"{stem}_color.png", f"label_ids/{stem}.png")
+    )
+    assert len(np.unique(classes)) == 16
+    np.testing.assert_array_equal(colors, np.array(CLASSES_16.colors)[classes])
+    of_names = np.array([CITYSCAPES_IDS[name] for name in CLASSES_16.names])
+    np.testing.assert_array_equal(ids, of_names[classes])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_what_is_asked_for_is_written(data: Path, tmp_path: Path, labelled: bool) -> None:
+    stem, tiles = write(data, tmp_path, labelled, **ALL)
+    pictures = ["", "_color", "_attention", "_confidence", "_panel"]
+    expected = {f"{stem}{ending}.png" for ending in pictures} | {"label_ids"}
+    assert {path.name for path in tmp_path.iterdir()} == expected
+    truth = {"ground truth", "error"} if labelled else set()
+    assert tiles == {"input", "prediction", "attention"} | truth
+    for ending in ("_attention", "_confidence"):
+        width, height = Image.open(tmp_path / f"{stem}{ending}.png").size
+        assert width == 128
+        assert height > 64, "no scale below"
+    assert Image.open(tmp_path / f"{stem}_panel.png").width == len(tiles) * 392 + 8
+
+
+def test_images_called_like_pictures_of_others_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data/leftImg8bit/val"
+    (folder / "a").mkdir(parents=True)
+    for name in ("x_leftImg8bit.png", "x_leftImg8bit_panel.png", "a/x_leftImg8bit.png"):
+        Image.new("RGB", (16, 8)).save(folder / name)
+    options = EvaluationOptions(snapshot_dir=str(tmp_path / "maps"))
+    for second, changes, refused in (
+        ("x_leftImg8bit_panel.png", {}, False),
+        ("x_leftImg8bit_panel.png", {"save_panels": True}, True),
+        ("a/x_leftImg8bit.png", {}, True),
+    ):
+        (tmp_path / "list.txt").write_text(f"x_leftImg8bit.png\n{second}\n")
+        images = dataset(tmp_path / "data", tmp_path / "list.txt")
+        if not refused:
+            OutputFiles(replace(options, **changes), images)
+            continue
+        with pytest.raises(UserError, match=r"maps/x_leftImg8bit.*\.png would be written twice"):
+            OutputFiles(replace(options, **changes), images)
+
+
+def test_label_ids_next_to_other_files_are_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "label_ids").mkdir()
+    (tmp_path / "label_ids/other_000000_000019.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"label_ids holds other_000000_000019\.png"):
+        write(data, tmp_path, save_label_ids=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["label_ids"]
+
+
+def test_results_do_not_go_into_the_data(data: Path) -> None:
+    with pytest.raises(UserError, match="within the data folder"):
+        write(data, data / "maps")
+    assert not (data / "maps").exists()

@@ -1,0 +1,192 @@
+"""What the two training scripts build and open, from the command line; nothing is trained."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from PIL import Image
+
+import SEAN_GTA5
+import SEAN_Synthia
+from dataset.demo import write_demo
+from model.SEAN import SEANet
+from utils.options import TrainingOptions
+from utils.training.protocol import check_experiment, describe_data, describe_protocol
+
+PHOTOGRAPHS = ("a.JPG", "b.png", "trip/c.jpeg", "trip/day 2/d.webp", "e.bmp", "f.tif")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GTA-5, SYNTHIA and Cityscapes drawn small, and a plain folder of photographs."""
+    folder = tmp_path_factory.mktemp("data")
+    for source in ("gta5", "synthia"):
+        write_demo(folder, source, count_source=5, count_target=3, size=(64, 32))
+    for name in PHOTOGRAPHS:
+        path = folder / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (90, 50), "gray").save(path)
+    (folder / "photos/notes.txt").write_text("not an image")
+    return folder
+
+
+def start(root: Path, *words: object, script: ModuleType = SEAN_GTA5) -> SimpleNamespace:
+    """What a script hands to the training loop, with a network that is quickly made."""
+    defaults = [
+        *("--data_dir_source", root / ("GTA5" if script is SEAN_GTA5 else "SYNTHIA")),
+        *("--data_dir_target", root / "Cityscapes", "--snapshot_dir", root / "Snap"),
+        *("--restore_from", "none", "--input_size", "64,32", "--num_workers", 0),
+    ]
+    started = SimpleNamespace()
+
+    def train(
+        prefix: str, student: Any, teacher: Any, source: Any, target: Any, scored: Any,
+        options: TrainingOptions, weights: str,
+    ) -> None:  # fmt: skip
+        check_experiment(options, student.num_classes, target, scored)
+        started.__dict__.update(locals())
+        started.protocol = describe_protocol(options, source, target, scored)
+        started.data = describe_data(options, source, target, scored, len(source))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program", *map(str, [*defaults, *words])])
+        patch.setattr(script, "SEANet", functools.partial(SEANet, width=1 / 64))
+        patch.setattr(script, "train", train)
+        script.main()
+    return started
+
+
+def refusal(capfd: pytest.CaptureFixture[str], root: Path, *words: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        start(root, *words)
+    assert ended.value.code == 2
+    return capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "prefix", "classes", "threshold"),
+    [(SEAN_GTA5, "GTA", 19, 0.1), (SEAN_Synthia, "Synthia", 16, 0.3)],
+)
+def test_the_experiments_are_the_papers(
+    script: ModuleType, prefix: str, classes: int, threshold: float, root: Path
+) -> None:
+    started = start(root, script=script)
+    assert started.prefix == prefix
+    assert started.student.num_classes == classes
+    assert started.options.attention_threshold == threshold
+    for dataset in (started.source, started.target, started.scored):
+        assert dataset.label_space.num_classes == classes
+    assert (started.source.labels, started.target.labels) == ("resized", "none")
+    assert started.scored.labels == "own size"
+    assert len(started.source), len(started.scored) == (5, 3)
+
+
+def test_the_teacher_starts_as_a_copy_and_the_seed_decides(root: Path) -> None:
+    first, again, other = (start(root, "--seed", seed) for seed in (1, 1, 2))
+    for ours, teachers, same, different in zip(
+        *(n.state_dict().values() for n in (first.student, first.teacher, again.student)),
+        other.student.state_dict().values(), strict=True,
+    ):  # fmt: skip
+        assert torch.equal(ours, teachers)
+        assert torch.equal(ours, same)
+        if ours.ndim > 1:
+            assert not torch.equal(ours, different)
+    assert not any(p.requires_grad for p in first.teacher.parameters())
+
+
+# --- the target and what is scored ------------------------------------------------------------
+
+
+def test_a_plain_folder_is_a_target_that_is_not_scored(root: Path) -> None:
+    photos = root / "photos"
+    started = start(root, "--data_dir_target", photos)
+    assert set(started.target.names) == set(PHOTOGRAPHS)
+    assert started.scored is None
+    assert f"not scored: {photos} has no labels" in started.protocol
+    assert f"to the images of {photos} without their labels;" in started.protocol
+    assert "6 target images, 0 scored" in started.data
+    started = start(root, "--data_dir_target", photos, "--data_dir_val", root / "Cityscapes")
+    assert len(started.scored) == 3
+    assert f"scores best on the val images of {root / 'Cityscapes'}" in started.protocol
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_target_can_be_scored_elsewhere(listed: bool, root: Path, tmp_path: Path) -> None:
+    """A list names the images to adapt to; all of the other folder is scored."""
+    other = tmp_path / "other"
+    shutil.copytree(root / "Cityscapes", other)
+    removed = sorted((other / "leftImg8bit/val").rglob("*.png"))[0]
+    removed.unlink()
+    (tmp_path / "list.txt").write_text(f"demo/{removed.name}\n")
+    words = ["--data_list_target", tmp_path / "list.txt"] if listed else []
+    started = start(root, "--data_dir_val", other, *words)
+    assert len(started.target) == (1 if listed else 3)
+    assert started.scored.image_folder == other / "leftImg8bit/val"
+    assert len(started.scored) == 2
+    assert f"to the val images of {root / 'Cityscapes'} without" in started.protocol
+
+
+def test_a_list_of_val_images_is_adapted_to_and_scored(root: Path, tmp_path: Path) -> None:
+    name = sorted((root / "Cityscapes/leftImg8bit/val").rglob("*.png"))[0].name
+    (tmp_path / "list.txt").write_text(f"demo/{name}\n")
+    words = ["--data_list_target", tmp_path / "list.txt"]
+    started = start(root, *words)
+    assert started.target.names == started.scored.names == [f"demo/{name}"]
+    started = start(root, *words, "--target_split", "train")
+    assert (len(started.target), len(started.scored)) == (1, 3)
+
+
+def test_baselines(root: Path) -> None:
+    city = root / "Cityscapes"
+    assert f"trains on {root / 'GTA5'} alone" in start(root, "--source_only").protocol
+    assert f"trains on {root / 'GTA5'} alone" in start(root, "--st_weight", 0).protocol
+    oracle = start(root, "--oracle", "--data_dir_source", root / "not there")
+    assert f"trains on the val images of {city} and their labels" in oracle.protocol
+    assert oracle.source.names == oracle.target.names
+    assert oracle.source.labels == "resized"
+    assert not oracle.student.use_attention
+    assert start(root, "--st_weight", 0).student.use_attention
+
+
+def test_label_maps_of_another_size_are_told(root: Path) -> None:
+    assert "label maps are 64x32, not the 2048x1024" in start(root).data
+    assert "label maps" not in start(root, "--input_size_target", "64,32").data
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        (["--data_dir_val", "{root}/photos"], ["leftImg8bit/val"]),
+        (["--data_dir_target", "{root}/photos", "--snapshot_dir", "{root}/photos/Snap"],
+         ["--snapshot_dir"]),
+        (["--oracle", "--source_only"], ["--oracle and --source_only", "baselines"]),
+        (["--oracle", "--data_dir_target", "{root}/photos"], ["photos/leftImg8bit/val"]),
+        (["--num_classes", 16], ["--num_classes 16: Cityscapes has 19"]),
+        (["--ignore_label", 3], ["--ignore_label 3 is the train id of a class"]),
+        (["--data_list_source", "{root}/split.mat"], ["{root}/split.mat"]),
+    ],
+)  # fmt: skip
+def test_refusals(
+    words: list[object], fragments: list[str], root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    message = refusal(capfd, root, *(str(word).format(root=root) for word in words))
+    assert message.startswith("error: ")
+    assert "\n  " in message
+    for fragment in fragments:
+        assert fragment.format(root=root) in message
+
+
+def test_split_mat_names_the_source_images_to_train_on(root: Path, tmp_path: Path) -> None:
+    train = np.array([[2.0], [5.0]])
+    scipy.io.savemat(tmp_path / "split.mat", {"trainIds": train, "valIds": np.array([[1]])})
+    started = start(root, "--data_list_source", tmp_path / "split.mat")
+    assert started.source.names == ["00002.png", "00005.png"]

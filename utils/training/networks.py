@@ -1,0 +1,88 @@
+"""Student, teacher and optimizer on the device: as they train, and as they are saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Adam
+
+from model.SEAN import SEANet
+from utils.device import place, with_precision
+from utils.errors import UserError
+from utils.options import TrainingOptions
+from utils.training.distributed import Processes
+
+
+class Networks:
+    """Student, teacher and optimizer.
+
+    Args:
+        student: trained in place.
+        teacher: follows the student.
+        options: learning rate, precision, compilation.
+        device: where they are moved.
+        processes: gradients are averaged over them.
+        saved: a checkpoint to continue from, or None.
+
+    Attributes:
+        plain_student, plain_teacher: the SEANets, which are saved.
+        student, teacher: the same networks as they run: in several processes, in bfloat16,
+            compiled.
+        optimizer: Adam on the student's parameters.
+
+    Raises:
+        UserError: the checkpoint holds other tensors.
+    """
+
+    def __init__(
+        self,
+        student: SEANet,
+        teacher: SEANet,
+        options: TrainingOptions,
+        device: torch.device,
+        processes: Processes,
+        saved: dict[str, Any] | None,
+    ) -> None:
+        self.plain_student, self.plain_teacher = student, teacher
+        place(student, device)
+        place(teacher, device)
+        self.optimizer = Adam(
+            [p for p in student.parameters() if p.requires_grad],
+            lr=options.learning_rate,
+            betas=(options.momentum, 0.999),
+            weight_decay=options.weight_decay,
+            fused=device.type != "mps",
+        )
+        if saved:
+            self._restore(saved)
+        self.student: nn.Module = processes.wrap(with_precision(student, options.precision), device)
+        self.teacher: nn.Module = with_precision(teacher, options.precision)
+        if options.compile:
+            self.student = torch.compile(self.student)  # type: ignore[assignment]
+            self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that training changes, for a checkpoint."""
+        return {
+            "student": self.plain_student.state_dict(),
+            "teacher": self.plain_teacher.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def are_finite(self) -> bool:
+        """Return whether all weights are finite; synchronizes the device."""
+        weights = [*self.plain_student.parameters(), *self.plain_teacher.parameters()]
+        return bool(torch.nn.utils.get_total_norm(weights).isfinite())
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        try:
+            self.plain_student.load_state_dict(saved["student"])
+            self.plain_teacher.load_state_dict(saved["teacher"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except (RuntimeError, ValueError):
+            raise UserError(
+                "last.pth holds other tensors than this network\n"
+                "  give the options it was trained with; its log names them"
+            ) from None

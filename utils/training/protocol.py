@@ -1,0 +1,114 @@
+"""Check that an experiment's options fit together, and describe it in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataset.cache import Cache
+from dataset.segmentation_dataset import SegmentationDataset
+from utils.errors import UserError
+from utils.options import TrainingOptions
+
+
+def check_experiment(
+    options: TrainingOptions,
+    num_classes: int,
+    target: SegmentationDataset,
+    scored: SegmentationDataset | None,
+) -> None:
+    """Check what no single option can check.
+
+    Args:
+        options: the experiment's.
+        num_classes: the student's.
+        target: images to adapt to.
+        scored: images to score on, if any.
+
+    Raises:
+        UserError: options contradict each other or the data.
+    """
+    classes = target.label_space.num_classes
+    if num_classes != classes:
+        raise UserError(
+            f"--num_classes {num_classes}: {options.classes or target.description.name} has "
+            f"{classes}\n  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, "
+            "--classes its own"
+        )
+    if options.ignore_label < classes:
+        raise UserError(
+            f"--ignore_label {options.ignore_label} is the train id of a class\n"
+            f"  give one from {classes} to 255"
+        )
+    if options.oracle and options.source_only:
+        raise UserError(
+            "--oracle and --source_only are two different baselines\n  train one after the other"
+        )
+    if target.is_plain_folder:
+        folder = Path(options.snapshot_dir).resolve()
+        if folder.is_relative_to(target.root.resolve()):
+            raise UserError(
+                f"--snapshot_dir {options.snapshot_dir} lies in the target folder\n"
+                f"  choose one outside {target.root}: its pictures would become target images"
+            )
+    same_folder = scored is not None and target.image_folder == scored.image_folder
+    if options.target_split != "val" and same_folder:
+        raise UserError(
+            f"--target_split {options.target_split}: {target.image_folder} has no such part, and "
+            "the same images would be scored\n"
+            "  keep the parts in separate folders, with {split} in the target's folders"
+        )
+
+
+def describe_protocol(
+    options: TrainingOptions,
+    source: SegmentationDataset,
+    target: SegmentationDataset,
+    scored: SegmentationDataset | None,
+) -> str:
+    """Return one sentence: what is learnt from, and what is scored."""
+    split = "" if target.is_plain_folder else f"{options.target_split} "
+    images = f"the {split}images of {target.root}"
+    learns = f"adapts from {source.root} to {images} without their labels"
+    if options.oracle:
+        learns = f"trains on {images} and their labels"
+    elif not options.adapts:
+        learns = f"trains on {source.root} alone"
+    if scored is None:
+        return (
+            f"{learns}; keeps the last teacher; not scored: {target.root} has no labels "
+            "(give --data_dir_val)"
+        )
+    return f"{learns}; keeps the teacher that scores best on the val images of {scored.root}"
+
+
+def describe_data(
+    options: TrainingOptions,
+    source: SegmentationDataset,
+    target: SegmentationDataset,
+    scored: SegmentationDataset | None,
+    iterations: int,
+) -> str:
+    """Return one line: how many images there are, and the iterations of an epoch.
+
+    Checks on the way that the cache, if there is one, has the space it needs.
+
+    Raises:
+        UserError: the disk is too small for the cache.
+    """
+    text = (
+        f"{len(source)} source images, {len(target)} target images, "
+        f"{len(scored) if scored else 0} scored, {iterations} iterations an epoch"
+    )
+    if options.cache_dir:
+        used = [source, *([target] if options.adapts else []), *([scored] if scored else [])]
+        entries = {path: size for data in used for path, size in data.cache_entries().items()}
+        text += "; " + Cache(options.cache_dir).reserve(entries)
+    if scored:
+        height, width = scored.label_shape(scored.names[0])
+        if (width, height) != options.input_size_target:
+            expected = "{}x{}".format(*options.input_size_target)
+            text += (
+                f"; the target's label maps are {width}x{height}, not the {expected} of "
+                "--input_size_target: scored at their own size"
+            )
+    return text
