@@ -1,1 +1,1 @@
-"""Speed and accuracy, measured: `python -m benchmarks.NAME`; results in README.md here."""
+"""Measurements: `python -m benchmarks speed|ablation|survival`; results in README.md here."""

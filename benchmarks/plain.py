@@ -1,14 +1,14 @@
-"""What the original does, step by step, as it was written for PyTorch 0.4: what we compare with.
+"""The original's path, written plainly: the reference that the project is compared with.
 
-The network is the project's, and so are its first weights. The speed is the original's: one worker,
-floats from the worker on, results on the CPU every iteration, one image at a time.
+The network is the project's, and so are its first weights. The rest is as in the original, written
+for PyTorch 0.4: one worker, floats from the worker on, losses and confusion matrix on the CPU every
+iteration, one image scored at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+import functools
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,194 +18,157 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
-from dataset.segmentation_dataset import LabelUse
+from benchmarks.project import NUM_CLASSES, make_networks, open_data
+from dataset.segmentation_dataset import SegmentationDataset
 from dataset.transforms import MEAN_BGR
-from model.pretrained import initialize
 from model.SEAN import SEANet
-from model.teacher import make_teacher
-from utils.options import TrainingConfig
+from utils.device import choose_device
+from utils.options import TrainingOptions
 
 
 class PlainDataset(Dataset[tuple[Tensor, ...]]):
     """Images as the network takes them, with label maps.
 
     Args:
-        files: image and label map of each sample.
-        size: width and height of the network's input.
-        labels: whether label maps are read, and at which size.
-        table: label id -> train id.
+        data: states the files, the size, the label ids and whether label maps are read.
     """
 
-    def __init__(
-        self,
-        files: Sequence[tuple[Path, Path]],
-        size: tuple[int, int],
-        labels: LabelUse,
-        table: Mapping[int, int],
-    ) -> None:
-        self.files = files
-        self.size = size
-        self.labels = labels
-        self.table = table
+    def __init__(self, data: SegmentationDataset) -> None:
+        self.data = data
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.data)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        """The image, float32, (3, H, W), and the train ids, float32, (H, W), if they are read."""
-        image_file, label_file = self.files[index]
-        picture = Image.open(image_file).convert("RGB").resize(self.size, Image.Resampling.BICUBIC)
+        """Return the image, float32, (3, H, W), and the train ids, float32, (H, W), if read."""
+        name, size = self.data.names[index], self.data.size
+        picture = Image.open(self.data.image_folder / name).convert("RGB")
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
         image = np.asarray(picture, np.float32)[:, :, ::-1]  # BGR
         image = (image - np.array(MEAN_BGR, np.float32)).transpose(2, 0, 1)
         tensor = torch.from_numpy(image.copy())
-        if self.labels == "none":
+        if self.data.labels == "none":
             return (tensor,)
-        label_map: Image.Image = Image.open(label_file)
-        if self.labels == "resized":
-            label_map = label_map.resize(self.size, Image.Resampling.NEAREST)
+        label_map: Image.Image = Image.open(self.data.label_file(name))
+        if self.data.labels == "resized":
+            label_map = label_map.resize(size, Image.Resampling.NEAREST)
         ids = np.asarray(label_map, np.float32)
         label = 255 * np.ones(ids.shape, np.float32)
-        for label_id, train_id in self.table.items():
+        for label_id, train_id in self.data.table.items():
             label[ids == label_id] = train_id
         return tensor, torch.from_numpy(label)
 
 
-def source_dataset(files: Sequence[tuple[Path, Path]], size: tuple[int, int]) -> PlainDataset:
-    """GTA-5 with labels to train on."""
-    return PlainDataset(
-        files, size, "resized", GTA5Dataset.label_space.table(GTA5Dataset.label_ids)
-    )
-
-
-def target_dataset(
-    files: Sequence[tuple[Path, Path]], size: tuple[int, int], labels: LabelUse
-) -> PlainDataset:
-    """Cityscapes, with labels of their own size to score on, or without."""
-    table = CityscapesDataset.label_space.table(CityscapesDataset.label_ids)
-    return PlainDataset(files, size, labels, table)
-
-
-def plain_loader(
-    dataset: PlainDataset, batch_size: int, device: torch.device
-) -> DataLoader[tuple[Tensor, ...]]:
-    """One worker; kept between epochs, as the original's long epochs do not end."""
-    return DataLoader(
-        dataset, batch_size, num_workers=1, persistent_workers=True,
-        pin_memory=device.type == "cuda",
-    )  # fmt: skip
-
-
-class PlainResult(NamedTuple):
-    """Numbers of one iteration: losses, and the source mIoU over all iterations so far."""
-
-    total: float
-    segmentation: float
-    self_ensembling: float
-    source_miou: float
-
-
-class PlainTraining:
-    """Networks, optimizer and running confusion matrix.
+class PlainPath:
+    """What the original does to train and to score.
 
     Args:
-        config: the options.
-        device: where to compute.
+        options: of the training. Without ``num_workers`` each loader has the original's one.
+
+    Attributes:
+        device: where it computes.
+        loaders: of the source and of the target images.
     """
 
-    def __init__(self, config: TrainingConfig, device: torch.device) -> None:
-        torch.backends.cudnn.benchmark = True
-        self.config = config
-        torch.manual_seed(config.seed)
-        self.student = SEANet(config.num_classes)
-        initialize(self.student, config.restore_from)
-        self.student.to(device)
-        self.teacher = make_teacher(self.student)
-        torch.manual_seed(config.seed)
-        self.optimizer = torch.optim.Adam(
-            self.student.parameters(), config.learning_rate, (config.momentum, 0.999),
-            weight_decay=config.weight_decay, foreach=False, fused=False,
-        )  # fmt: skip
-        self.confusion = np.zeros((config.num_classes, config.num_classes))
+    def __init__(self, options: TrainingOptions) -> None:
+        self.options = options
+        self.device = choose_device(options.device)
+        source, target, scored = open_data(options)
+        self.loaders = [self._load(data, options.batch_size) for data in (source, target)]
+        self.scored_loader = self._load(scored, 1)
+        self.confusion = np.zeros((NUM_CLASSES, NUM_CLASSES))
 
-    def step(self, source: Tensor, labels: Tensor, target: Tensor) -> PlainResult:
-        """One iteration (DESIGN section 2).
+    def _load(self, data: SegmentationDataset, batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
+        workers = 1 if self.options.num_workers is None else self.options.num_workers
+        return DataLoader(
+            PlainDataset(data), batch_size, num_workers=workers, drop_last=True,
+            pin_memory=self.device.type == "cuda",
+            persistent_workers=workers > 0,  # the original's long epochs do not end
+        )  # fmt: skip
+
+    @functools.cached_property
+    def networks(self) -> tuple[SEANet, SEANet, torch.optim.Optimizer]:
+        """Student, teacher and optimizer, just initialized."""
+        options = self.options
+        student, teacher = (network.to(self.device) for network in make_networks(options))
+        optimizer = torch.optim.Adam(
+            student.parameters(), options.learning_rate, (options.momentum, 0.999),
+            weight_decay=options.weight_decay, foreach=False, fused=False,
+        )  # fmt: skip
+        torch.manual_seed(options.seed)
+        return student, teacher, optimizer
+
+    def epoch(self) -> Iterator[list[Tensor]]:
+        """Start an epoch; its batches are on the device: source, labels, target."""
+        for source, target in zip(*self.loaders, strict=True):
+            yield [*self.to_device(source), *self.to_device(target)]
+
+    def to_device(self, batch: list[Tensor]) -> list[Tensor]:
+        """Bring a loader's batch to the device."""
+        return [tensor.to(self.device) for tensor in batch]
+
+    def step(self, batch: list[Tensor]) -> tuple[float, float, float, float]:
+        """Train one iteration.
 
         Args:
-            source: float32, (B, 3, H, W), BGR minus the mean.
-            labels: their train ids, float32, (B, H, W).
-            target: float32, (B, 3, H, W).
+            batch: source, float32, (B, 3, H, W), BGR minus the mean; its train ids, float32,
+                (B, H, W); target, float32, (B, 3, H, W).
+
+        Returns:
+            Total, segmentation and self-ensembling loss; source mIoU over all iterations so far.
         """
-        config, classes = self.config, self.config.num_classes
-        self.optimizer.zero_grad(set_to_none=False)
+        options = self.options
+        source, labels, target = batch
+        student, teacher, optimizer = self.networks
+        optimizer.zero_grad(set_to_none=False)
         upsample = nn.Upsample(size=labels.shape[-2:], mode="bilinear")
-        logits = upsample(self.student(source).logits)  # (B, C, H, W)
-        segmentation = F.cross_entropy(logits, labels.long(), ignore_index=config.ignore_label)
+        logits = upsample(student(source).logits)  # (B, C, H, W)
+        segmentation = F.cross_entropy(logits, labels.long(), ignore_index=options.ignore_label)
 
         prediction = logits.argmax(1).cpu().numpy()
-        self.confusion += fast_hist(labels.cpu().numpy(), prediction, classes)
-        source_miou = np.nanmean(per_class_iou(self.confusion))
+        self.confusion += fast_hist(labels.cpu().numpy(), prediction)
+        hits = np.diag(self.confusion)
+        union = self.confusion.sum(1) + self.confusion.sum(0) - hits
+        with np.errstate(invalid="ignore"):
+            source_miou = float(np.nanmean(hits / union))
 
         with torch.no_grad():
-            noise = config.noise * torch.randn_like(target)
-            attention, expected = self.teacher(target + noise)
-        noise = config.noise * torch.randn_like(target)
-        predicted = self.student(target + noise).logits  # (B, C, h, w)
-        kept = attention[:, 0] > config.attention_threshold  # (B, h, w)
+            noise = options.noise * torch.randn_like(target)
+            attention, expected = teacher(target + noise)
+        noise = options.noise * torch.randn_like(target)
+        predicted = student(target + noise).logits  # (B, C, h, w)
+        kept = attention[:, 0] > options.attention_threshold  # (B, h, w)
         self_ensembling = torch.zeros((), device=target.device)
         if kept.sum().item() > 0:
             difference = F.softmax(predicted, 1) - F.softmax(expected, 1)
             difference = difference.permute(0, 2, 3, 1)[kept]  # (N, C)
-            self_ensembling = config.st_weight * (difference**2).mean()
+            self_ensembling = options.st_weight * (difference**2).mean()
 
         total = segmentation + self_ensembling
         total.backward()
-        self.optimizer.step()
-        alpha = config.teacher_alpha
-        for mean, value in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+        optimizer.step()
+        alpha = options.teacher_alpha
+        for mean, value in zip(teacher.parameters(), student.parameters(), strict=True):
             mean.data = alpha * mean.data + (1 - alpha) * value.data  # the original's very words
-        return PlainResult(
-            total.item(), segmentation.item(), self_ensembling.item(), float(source_miou)
-        )
+        return total.item(), segmentation.item(), self_ensembling.item(), source_miou
+
+    def score(self) -> NDArray[np.int64]:
+        """Return the teacher's confusion matrix, (C, C): rows are the label."""
+        _, teacher, _ = self.networks
+        confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
+        with torch.no_grad():
+            for image, label in self.scored_loader:  # (1, 3, H, W) and (1, H1, W1)
+                upsample = nn.Upsample(size=label.shape[-2:], mode="bilinear")
+                logits = upsample(teacher(image.to(self.device)).logits)  # (1, C, H1, W1)
+                scores = logits.cpu().numpy()[0].transpose(1, 2, 0)
+                prediction = np.argmax(scores, axis=2).astype(np.uint8)
+                confusion += fast_hist(label[0].numpy(), prediction)
+        return confusion
 
 
-def plain_scores(
-    network: SEANet, batches: Iterable[tuple[Tensor, Tensor]], device: torch.device
-) -> NDArray[np.int64]:
-    """Score a network.
-
-    Args:
-        network: scored in eval mode.
-        batches: one image, (1, 3, H, W), and its train ids, float32, (1, H1, W1), each.
-        device: the network's.
-
-    Returns:
-        Confusion matrix, int64, (C, C): rows are the label.
-    """
-    classes = network.num_classes
-    confusion = np.zeros((classes, classes), np.int64)
-    network.eval()
-    with torch.no_grad():
-        for image, label in batches:
-            upsample = nn.Upsample(size=label.shape[-2:], mode="bilinear")
-            logits = upsample(network(image.to(device)).logits)  # (1, C, H1, W1)
-            scores = logits.cpu().numpy()[0].transpose(1, 2, 0)
-            prediction = np.argmax(scores, axis=2).astype(np.uint8)
-            confusion += fast_hist(label[0].numpy(), prediction, classes)
-    return confusion
-
-
-def fast_hist(label: NDArray, prediction: NDArray, classes: int) -> NDArray[np.int64]:
-    """Confusion matrix, (C, C), of two arrays of train ids of one shape: rows are the label."""
+def fast_hist(label: NDArray, prediction: NDArray) -> NDArray[np.int64]:
+    """Return the confusion matrix, (C, C), of two arrays of train ids: rows are the label."""
     label, prediction = label.flatten(), prediction.flatten()
-    counted = (label >= 0) & (label < classes)
-    cells = classes * label[counted].astype(int) + prediction[counted]
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
-
-
-def per_class_iou(confusion: NDArray) -> NDArray[np.float64]:
-    """Intersection over union, (C,), of a confusion matrix, (C, C)."""
-    diagonal = np.diag(confusion)
-    with np.errstate(invalid="ignore"):
-        return diagonal / (confusion.sum(1) + confusion.sum(0) - diagonal)
+    counted = (label >= 0) & (label < NUM_CLASSES)
+    cells = NUM_CLASSES * label[counted].astype(int) + prediction[counted]
+    return np.bincount(cells, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)

@@ -1,10 +1,10 @@
 """Kill a run at random moments, resume it, and compare the result with an unbroken run's.
 
-    python -m benchmarks.survival --kills 50
+    python -m benchmarks survival --kills 50
 
 Every process is ended by SIGKILL at a moment drawn evenly from 60 % of the time that the whole run
-takes; up to ten processes in a row make one run, each going on where the last one was killed, so
-that kills fall on its start, its middle and its end; a last process brings it to its end.
+takes. Up to ten processes in a row make one run, each continuing where the last one was killed, so
+that kills fall on its start, its middle and its end; a last process completes it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,63 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dataset.demo import write_demo
-from utils.command_line import Parser, integer
-from utils.training.log import fail
+from utils.command_line import integer, option, read_options
+from utils.errors import UserError
 
 SCRIPT = Path(__file__).parents[1] / "SEAN_GTA5.py"
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
-KILLS_A_RUN = 10
+KILLS_PER_RUN = 10
+
+
+@dataclass(frozen=True)
+class SurvivalOptions:
+    """Options of `survival`."""
+
+    kills: int = option(50, "kills that must hit a running process", integer(1))
+    iterations: int = option(8, "of each run", integer(1))
+    seed: int = option(0, "of the moments", integer(0))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the command line, kill and resume; exit with 1 if results differ."""
+    options = read_options(SurvivalOptions(), {}, __doc__ or "", arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        if not survive(options, Path(folder)):
+            sys.exit(1)
+
+
+def survive(options: SurvivalOptions, folder: Path) -> bool:
+    """Kill and resume until enough kills have hit.
+
+    Returns:
+        Whether every run's teacher and history equal the unbroken run's, byte by byte.
+    """
+    write_demo(folder / "data", "gta5", count_source=8, count_target=3, size=(64, 32))
+    start = time.perf_counter()
+    run_whole(command(folder / "data", folder / "unbroken", options.iterations))
+    duration = time.perf_counter() - start
+    print(f"the unbroken run takes {duration:.1f} s", flush=True)
+    expected = [(folder / "unbroken" / name).read_bytes() for name in RESULTS]
+    rng, hits, runs, equal = random.Random(options.seed), 0, 0, 0
+    while hits < options.kills:
+        snapshots = folder / f"run{runs}"
+        count = min(KILLS_PER_RUN, options.kills - hits)
+        moments = [rng.uniform(0, 0.6 * duration) for _ in range(count)]
+        hits += run_killed(command(folder / "data", snapshots, options.iterations), moments)
+        runs += 1
+        equal += [(snapshots / name).read_bytes() for name in RESULTS] == expected
+        shutil.rmtree(snapshots)
+        print(f"{hits} kills in {runs} runs, {equal} with equal results", flush=True)
+    return runs == equal
 
 
 def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
-    """The short run: tiny images, a checkpoint every second iteration."""
+    """Return the command line of a short run: tiny images, a checkpoint every second iteration."""
     return [
         *(sys.executable, str(SCRIPT), "--device", "cpu", "--restore_from", "none", "--resume"),
         *("--data_dir_source", str(data / "GTA5"), "--data_dir_target", str(data / "Cityscapes")),
@@ -38,14 +82,16 @@ def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
 
 
 def run_whole(words: list[str]) -> None:
-    """Let a run come to its end.
+    """Let a run end.
 
     Raises:
-        SystemExit: it ended with another status than 0; what it said is printed.
+        UserError: its status is not 0; the message holds what it printed.
     """
     ended = subprocess.run(words, capture_output=True, text=True)
     if ended.returncode:
-        fail(f"the run ended with status {ended.returncode}: {' '.join(words)}\n{ended.stderr}")
+        raise UserError(
+            f"the run ended with status {ended.returncode}: {' '.join(words)}\n{ended.stderr}"
+        )
 
 
 def run_killed(words: list[str], moments: list[float]) -> int:
@@ -66,44 +112,3 @@ def run_killed(words: list[str], moments: list[float]) -> int:
             hits += 1
     run_whole(words)
     return hits
-
-
-def survive(kills: int, iterations: int, seed: int, folder: Path) -> tuple[int, int, int]:
-    """Kill and resume until enough kills have hit.
-
-    Returns:
-        Kills that hit, runs, and runs whose teacher and history equal the unbroken run's.
-    """
-    write_demo(folder / "data", "gta5", count_source=8, count_target=3, size=(64, 32))
-    unbroken = folder / "unbroken"
-    start = time.perf_counter()
-    run_whole(command(folder / "data", unbroken, iterations))
-    duration = time.perf_counter() - start
-    print(f"the unbroken run takes {duration:.1f} s", flush=True)
-    expected = [(unbroken / name).read_bytes() for name in RESULTS]
-    rng, hits, runs, equal = random.Random(seed), 0, 0, 0
-    while hits < kills:
-        snapshots = folder / f"run{runs}"
-        moments = [rng.uniform(0, 0.6 * duration) for _ in range(min(KILLS_A_RUN, kills - hits))]
-        hits += run_killed(command(folder / "data", snapshots, iterations), moments)
-        runs += 1
-        equal += [(snapshots / name).read_bytes() for name in RESULTS] == expected
-        shutil.rmtree(snapshots)
-        print(f"{hits} kills in {runs} runs, {equal} ended equal to the byte", flush=True)
-    return hits, runs, equal
-
-
-def main() -> None:
-    """Read the command line; exits with 1 if a run ended otherwise."""
-    parser = Parser(__doc__ or "")
-    parser.add_argument("--kills", type=integer(1), default=50)
-    parser.add_argument("--iterations", type=integer(1), default=8)
-    parser.add_argument("--seed", type=integer(0), default=0)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        _, runs, equal = survive(options.kills, options.iterations, options.seed, Path(folder))
-    sys.exit(runs != equal)
-
-
-if __name__ == "__main__":
-    main()

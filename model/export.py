@@ -3,8 +3,7 @@
     python -m model.export Snap/GTA_TeacherNet.pth --format onnx
     python -m model.export Snap/GTA_TeacherNet.pth --format torch_export --output sean.pt2
 
-The graph is the network alone, nothing before or after it; what the images must be is written into
-the file (`describe`).
+The graph is the network alone. What the images must be is written into the file (`describe`).
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from model.pretrained import MEAN_BGR, class_count, load_weights, read_state_dict
+from model.checkpoint import CheckpointInfo, load_network
+from model.pretrained import MEAN_BGR
 from model.SEAN import SEANet
-from utils.command_line import Parser, Size, integer, size
-from utils.errors import UserError
+from utils.command_line import Parser, integer, size
+from utils.errors import UserError, exit_on_error
 from utils.files import whole_file
-from utils.training.log import fail
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 
 class NamedOutputs(nn.Module):
-    """The network with its outputs in a dictionary, which a reader needs no class of ours for.
+    """The network with its outputs in a dictionary, so that readers need none of our classes.
 
     Args:
         network: what to export.
@@ -46,22 +45,20 @@ class NamedOutputs(nn.Module):
         return self.network(images)._asdict()
 
 
-def describe(num_classes: int, input_size: Size) -> dict[str, Any]:
-    """What a user of the exported file needs to know, as it is stored in the file.
-
-    Args:
-        num_classes: C.
-        input_size: width and height of the images it was trained on.
-    """
+def describe(network: SEANet, info: CheckpointInfo) -> dict[str, Any]:
+    """Return what a user of the exported file needs to know, as it is stored in the file."""
     return {
         "images": "float32, (batch, 3, height, width), gray levels 0..255 in the order BGR minus "
         "mean_bgr, not scaled; height and width are 16 or more",
         "mean_bgr": MEAN_BGR,
-        "input_size": input_size,
+        "input_size": info.input_size,
         "attention": "float32, (batch, 1, height // 8, width // 8), in 0..1",
         "logits": "float32, (batch, num_classes, height // 8, width // 8): resize bilinearly to "
         "the picture's size, corners not aligned; the largest is the class",
-        "num_classes": num_classes,
+        "num_classes": network.num_classes,
+        "names": info.names,
+        "colors": info.colors,
+        "protocol": info.protocol,
     }
 
 
@@ -69,14 +66,14 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
     """Write a network as a graph.
 
     Args:
-        network: is set to evaluation mode, its parameters frozen.
+        network: set to evaluation mode, its parameters frozen.
         format: ``onnx``, or ``torch_export`` for torch.export.load.
         file: where the bytes go.
-        description: stored in the file: as ONNX metadata, what is no text as JSON; or as
-            ``description.json`` within a .pt2.
+        description: stored in the file: as ONNX metadata, in JSON except for texts; in a .pt2 as
+            ``description.json``.
     """
     module = NamedOutputs(network).eval().requires_grad_(False)
-    example = torch.zeros(2, 3, 64, 96)  # any but 1: a size of 1 would be taken for a constant
+    example = torch.zeros(2, 3, 64, 96)  # a size of 1 would be taken for a constant
     if format == "torch_export":
         dynamic = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
         program = torch.export.export(module, (example,), dynamic_shapes={"images": dynamic})
@@ -94,45 +91,42 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
         external_data=False,
         verbose=False,
     )
-    assert exported is not None  # it is where a file name is given
+    assert exported is not None  # None only if a file name is given
     graph = exported.model_proto
-    graph.doc_string = "SEAN: images -> attention, logits; the metadata says what they are"
+    graph.doc_string = "SEAN: images -> attention, logits; see the metadata"
     notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
     onnx.helper.set_model_props(graph, notes)
     file.write(graph.SerializeToString())
 
 
+@exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the command line and export; a mistake ends in one message and status 2."""
+    """Read the command line and export."""
     parser = Parser(__doc__ or "")
     parser.add_argument("checkpoint")
     parser.add_argument("--format", choices=EXTENSIONS, required=True)
     parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
     parser.add_argument(
-        "--input_size", type=size, default=(1024, 512), metavar="W,H",
-        help="the training's, noted in the file; other sizes work too (default: 1024,512)",
+        "--input_size", type=size, metavar="W,H",
+        help="the training's, for checkpoints that do not say it (default: 1024,512)",
     )  # fmt: skip
     parser.add_argument(
-        "--no_attention", action="store_true",
-        help="for checkpoints trained with --no_attention, --source_only or --oracle",
+        "--no_attention", action="store_const", const=False, dest="attention",
+        help="for older checkpoints trained with --no_attention, --source_only or --oracle",
     )  # fmt: skip
     parser.add_argument(
-        "--classifier_branches", type=integer(1, 4), default=2, metavar="N",
-        help="what the checkpoint was trained with (default: 2)",
+        "--classifier_branches", type=integer(1, 4), metavar="N",
+        help="the training's, for checkpoints that do not say it (default: 2)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    try:
-        state = read_state_dict(options.checkpoint)
-        output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
-        _check(options.format, output)
-        classes = class_count(state, options.checkpoint)
-        network = SEANet(classes, options.classifier_branches, not options.no_attention)
-        load_weights(network, state, options.checkpoint)
-        with whole_file(output) as file:
-            export(network, options.format, file, describe(classes, options.input_size))
-    except UserError as error:
-        fail(error)
-    print(f"{output}: {classes} classes, {output.stat().st_size / 1e6:.0f} MB")
+    network, info = load_network(
+        options.checkpoint, None, options.classifier_branches, options.attention, options.input_size
+    )
+    output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
+    _check(options.format, output)
+    with whole_file(output) as file:
+        export(network, options.format, file, describe(network, info))
+    print(f"{output}: {network.num_classes} classes, {output.stat().st_size / 1e6:.0f} MB")
 
 
 def _check(format: str, output: Path) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from model.checkpoint import StateDict, check_sean, check_shapes, no_fit, read_state_dict
 from model.SEAN import SEANet
 from utils.errors import UserError
 
@@ -28,14 +28,6 @@ CAFFE_STYLE_MEAN, CAFFE_STYLE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 2
 
 INPUT_STD = 58.0
 """Standard deviation of BGR-minus-mean street photographs, in gray levels."""
-
-NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
-"""What state dicts are made of; int64 counts the batches of batch norms, which SEANet has not."""
-
-MOST_CLASSES = 255
-"""Train ids are stored in 8 bits, and one of them says that a pixel has no class."""
-
-StateDict = dict[str, Tensor]
 
 
 def initialize(network: SEANet, restore_from: str) -> str:
@@ -81,55 +73,6 @@ def he_initialize(network: SEANet) -> None:
         trunk[0].weight /= INPUT_STD
 
 
-def read_state_dict(path: str | Path) -> StateDict:
-    """Read a file of tensors by name, without running any code in it.
-
-    Returns:
-        Dense tensors on the CPU that hold all of their numbers, so that none is larger than the
-        file; whether they fit a network is for `load_weights` to say.
-
-    Raises:
-        UserError: the file is missing, damaged, or not a state dict.
-    """
-    if not os.path.isfile(path):
-        raise UserError(
-            f"no checkpoint {path}\n"
-            "  give the path of one that training has written, as Snap/GTA_TeacherNet.pth"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # PyTorch's reader raises a dozen kinds, and advises to run the file's code
-        raise UserError(
-            f"{path} is not a checkpoint: it is damaged, or holds something other than tensors "
-            "and plain values\n"
-            "  give a state dict: tensors by name, saved with torch.save"
-        ) from None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise UserError(
-            f"{path} is not a state dict\n"
-            "  to go on with a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
-            "and in the files named after their score"
-        )
-    for name, value in state.items():
-        if not _is_whole(value):
-            raise UserError(
-                f"{path}: {name} ({value.dtype}, {value.layout}, {value.device}) is not a plain "
-                "tensor\n  give the state dict of a network: dense floats, not meta or expanded"
-            )
-    return state
-
-
-def _is_whole(value: Tensor) -> bool:
-    return (
-        value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.dtype in NUMBERS
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
-
-
 def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     """Copy what fits from a state dict, recognizing its kind by its names.
 
@@ -145,14 +88,15 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
         UserError: the class count differs, shapes differ, or nothing fits.
     """
     if "aconv.weight" in state:
-        _load_sean(network, state, source)
+        check_sean(network, state, source)
+        network.load_state_dict(dict(state))  # its metadata may be damaged
         return f"loaded all {len(state)} tensors of {source}"
     if "conv1_1.weight" in state:
         kind, names = "fcn8s_from_caffe", CAFFE_NAMES
     elif "features.28.weight" in state:
         kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
     else:
-        raise _no_fit(source, state)
+        raise no_fit(state, source)
     trunk: StateDict = {}
     for index, name in zip(TRUNK_INDICES, names, strict=True):
         for part in ("weight", "bias"):
@@ -162,13 +106,12 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
                     "  the file is incomplete: fetch it again"
                 )
             trunk[f"features.{index}.{part}"] = state[f"{name}.{part}"]
-    own = network.state_dict()
-    _check_shapes(own, trunk, source)
+    check_shapes(network, trunk, source)
     if names is not CAFFE_NAMES:
         kind += f" of {_convert_first_layer(trunk, state.get('classifier.0.weight'))} input"
     network.load_state_dict(trunk, strict=False)
     left_out = sorted({name.rsplit(".", 1)[0] for name in state} - set(names))
-    fresh = sorted({name.rsplit(".", 1)[0] for name in own.keys() - trunk.keys()})
+    fresh = sorted({name.rsplit(".", 1)[0] for name in network.state_dict().keys() - trunk.keys()})
     return (
         f"loaded the 13 convolutions of {source} ({kind}); "
         f"left out: {', '.join(left_out) or 'nothing'}; newly initialized: {', '.join(fresh)}"
@@ -191,51 +134,6 @@ def download_torchvision() -> StateDict:
             f"cannot download {weights.url}: {error}\n"
             "  fetch that file elsewhere and give its path with --restore_from"
         ) from None
-
-
-def class_count(state: StateDict, source: str) -> int:
-    """How many classes a SEANet checkpoint tells apart.
-
-    Raises:
-        UserError: the state dict is not a SEANet's.
-    """
-    name = "classifier.conv2d_list.0.bias"
-    bias = state.get(name)
-    if bias is None or "aconv.weight" not in state:
-        raise _no_fit(source, state)
-    if bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
-        raise UserError(
-            f"{source}: {name} is {tuple(bias.shape)}, not one number for each of 2 to "
-            f"{MOST_CLASSES} classes\n  the file is of another network"
-        )
-    return len(bias)
-
-
-def _load_sean(network: SEANet, state: StateDict, source: str) -> None:
-    classes = class_count(state, source)
-    if classes != network.num_classes:
-        raise UserError(
-            f"{source} is a checkpoint for {classes} classes, not {network.num_classes}\n"
-            "  19 classes: SEAN_GTA5.py, 16 classes: SEAN_Synthia.py; or give --num_classes"
-        )
-    own = network.state_dict()
-    if own.keys() != state.keys():
-        differing = ", ".join(sorted(own.keys() ^ state.keys())[:4])
-        raise UserError(
-            f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}\n"
-            "  give a state dict with the names of SEANet's, no more and no fewer"
-        )
-    _check_shapes(own, state, source)
-    network.load_state_dict(state)
-
-
-def _check_shapes(own: StateDict, state: StateDict, source: str) -> None:
-    for name, value in state.items():
-        if own[name].shape != value.shape or not value.is_floating_point():
-            raise UserError(
-                f"{source}: {name} is {tuple(value.shape)} of {value.dtype}, not "
-                f"{tuple(own[name].shape)} of {own[name].dtype}\n  the file is of another network"
-            )
 
 
 def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
@@ -263,11 +161,3 @@ def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
     trunk["features.0.weight"] = (weight / (255 * scale)).flip(1).float()
     trunk["features.0.bias"] = (bias + offset).float()
     return "Caffe-style" if caffe_style else "ImageNet-normalized"
-
-
-def _no_fit(source: str, state: StateDict) -> UserError:
-    return UserError(
-        f"{source}: none of its {len(state)} tensors fits SEANet "
-        f"(the first: {', '.join(list(state)[:3]) or 'none'})\n"
-        "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"
-    )

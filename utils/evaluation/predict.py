@@ -1,89 +1,176 @@
-"""Network and images -> predictions and scores."""
+"""Network and images -> predictions. Outside training, every network runs here."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dataset.image_files import image_shape
+from dataset.loaders import make_loader, on_device, sequential_batches
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.transforms import network_input, resize_image
 from utils.evaluation.metrics import confusion_matrix
 
 
-@contextlib.contextmanager
-def scoring(network: nn.Module) -> Iterator[None]:
-    """Run a network for its predictions only, and restore the mode it was in."""
-    was_training = network.training
+@dataclass(frozen=True)
+class Prediction:
+    """What a network predicts for one image. The tensors stay on its device.
+
+    Attributes:
+        logits: (C, h, w).
+        attention: (h, w), 0..1; None for a network without attention.
+        size: height and width of the maps below.
+    """
+
+    logits: Tensor
+    attention: Tensor | None
+    size: Sequence[int]
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """The most likely class of each pixel: train ids, uint8, (H, W)."""
+        return class_map(self.logits, self.size)
+
+    @property
+    def confidence(self) -> Tensor:
+        """The probability of each pixel's class: float32, (H, W), 1/C..1."""
+        return _upsample(self.logits, self.size).softmax(0).amax(0)
+
+
+def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
+    """Run a network on a batch; its training mode is restored.
+
+    Args:
+        network: a SEANet, or a wrapper of one.
+        images: the network's input, float32, (B, 3, H, W), on its device.
+        sizes: height and width of the B predictions.
+
+    Returns:
+        B predictions.
+    """
+    training = [module for module in network.modules() if module.training]
     network.eval()
     try:
         with torch.inference_mode():
-            yield
+            attention, logits = network(images)
     finally:
-        network.train(was_training)
+        for module in training:
+            module.training = True
+    attends = any(getattr(module, "use_attention", False) for module in network.modules())
+    maps = attention[:, 0] if attends else [None] * len(logits)
+    return [Prediction(*parts) for parts in zip(logits, maps, sizes, strict=True)]
+
+
+def predict_dataset(
+    network: nn.Module,
+    dataset: SegmentationDataset,
+    batch_size: int,
+    num_workers: int | None,
+    device: torch.device,
+) -> Iterator[tuple[str, Tensor, Prediction]]:
+    """Predict the images of a data set.
+
+    Args:
+        network: as in `predict`, on the device.
+        dataset: its label maps are read at their own size, or not at all.
+        batch_size: how many images are predicted at once.
+        num_workers: loader processes; None chooses.
+        device: where to compute.
+
+    Yields:
+        Of each image the name, the label map (int64, (H, W), on the device; without label maps the
+        ignore label everywhere), and the prediction of the same size.
+
+    Raises:
+        UserError: an image or label map cannot be read.
+    """
+    order = sequential_batches(len(dataset), batch_size)
+    for batch in make_loader(dataset, order, num_workers, device.type):
+        images, labels = on_device(batch, device)
+        for name in batch.names if dataset.labels == "none" else ():
+            shape = image_shape(dataset.image_folder / name)
+            labels.append(torch.full(shape, dataset.ignore_label, device=device))
+        predictions = predict(network, images, [label.shape for label in labels])
+        yield from zip(batch.names, labels, predictions, strict=True)
+
+
+def predict_pictures(
+    network: nn.Module,
+    pictures: Iterable[NDArray[np.uint8]],
+    input_size: tuple[int, int],
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
+    """Predict pictures of any sizes, of which at most a batch is in memory.
+
+    Args:
+        network: as in `predict`.
+        pictures: RGB, uint8, (H, W, 3).
+        input_size: width and height that they are stretched to.
+        batch_size: how many are predicted at once.
+        device: the network's.
+
+    Yields:
+        Each picture, and its prediction at the picture's size.
+    """
+    remaining = iter(pictures)
+    while batch := list(islice(remaining, batch_size)):
+        resized = np.stack([resize_image(picture, input_size) for picture in batch])
+        images = network_input(torch.from_numpy(resized).to(device))
+        sizes = [picture.shape[:2] for picture in batch]
+        yield from zip(batch, predict(network, images, sizes), strict=True)
+
+
+def confusion(
+    network: nn.Module, batches: Iterable[tuple[Tensor, list[Tensor]]], num_classes: int
+) -> Tensor:
+    """Score a network.
+
+    Args:
+        network: as in `predict`.
+        batches: the network's input, (B, 3, H, W), and B label maps of train ids, int64, each of
+            its own size, on the network's device.
+        num_classes: C.
+
+    Returns:
+        Confusion matrix, int64, (C, C), rows are the label; on the device, so that nothing waits
+        for it.
+    """
+    total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    for images, labels in batches:
+        predictions = predict(network, images, [label.shape for label in labels])
+        for prediction, label in zip(predictions, labels, strict=True):
+            counts = confusion_matrix(prediction.classes, label, num_classes)
+            total = total.to(counts.device) + counts
+    return total
 
 
 def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The most likely class of each pixel.
+    """Return the most likely class of each pixel.
 
     Args:
         logits: (C, h, w).
-        size: H, W of the label map.
+        size: H, W of the map.
 
     Returns:
         Train ids, uint8, (H, W), of the bilinearly upsampled logits (corners not aligned).
     """
-    best = _upsampled(logits[:1], size)
+    best = _upsample(logits[:1], size)
     classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
     for index in range(1, len(logits)):  # one by one: at 2048x1024 all 19 would take 160 MB
-        scores = _upsampled(logits[index : index + 1], size)
+        scores = _upsample(logits[index : index + 1], size)
         classes.masked_fill_(scores > best, index)
         best = torch.maximum(best, scores)
     return classes[0]
 
 
-def evaluate(
-    network: nn.Module,
-    batches: Iterable[tuple[Tensor, list[Tensor]]],
-    num_classes: int,
-    autocast: contextlib.AbstractContextManager[None] | torch.autocast,
-) -> Tensor:
-    """Score a network.
-
-    Args:
-        network: returns attention and logits, (B, C, h, w).
-        batches: the network's input, (B, 3, H, W), and B label maps of train ids, int64, of sizes
-            of their own, on the network's device.
-        num_classes: C.
-        autocast: the precision to run the network in.
-
-    Returns:
-        Confusion matrix, int64, (C, C), on the CPU: rows are the label.
-    """
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    with scoring(network):
-        for images, labels in batches:
-            with autocast:
-                logits = network(images).logits
-            for scores, label in zip(logits, labels, strict=True):
-                counts = confusion_matrix(class_map(scores, label.shape), label, num_classes)
-                confusion = confusion.to(counts.device) + counts  # stays there: no wait for a GPU
-    return confusion.cpu()
-
-
-def confidence_map(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """The probability of the most likely class of each pixel.
-
-    Args:
-        logits: (C, h, w).
-        size: H, W.
-
-    Returns:
-        float32, (H, W), 1/C..1: the highest softmax of the logits, upsampled as for `class_map`.
-    """
-    return _upsampled(logits, size).softmax(0).amax(0)
-
-
-def _upsampled(logits: Tensor, size: Sequence[int]) -> Tensor:
+def _upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(logits[None].float(), size=tuple(size), mode="bilinear")[0]  # (C, H, W)

@@ -1,4 +1,4 @@
-"""From the confusion matrix of each image to everything that is reported of a network."""
+"""Confusion matrices of images -> scores, and the files that hold them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,23 +23,24 @@ from utils.evaluation.metrics import (
     mean_iou,
     pixel_accuracy,
 )
+from utils.files import whole_file
 
 RESAMPLES = 9999
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network scores on a set of images; shares are 0..1, nan where nothing was counted.
+    """Scores of a network on a set of images; shares are 0..1, or nan if nothing was counted.
 
     Attributes:
         names: of the C classes.
         confusion: int64, (C, C), of all images; rows are the label.
-        image_miou: mIoU of each image, (N,), nan where its label names no class.
+        image_miou: mIoU of each image, (N,), nan if its label map names no class.
         iou: of each class.
         accuracy: of each class.
         miou: mean IoU over the classes that occur in the label or the prediction.
         interval: ends of the bootstrap 95 % interval of ``miou`` over images.
-        miou_13: mean without the classes left out; None where none are.
+        miou_13: mean without the classes left out; None if there are none.
         pixel_accuracy: share of the labelled pixels that are right.
         mean_accuracy: mean of ``accuracy`` over the classes in the label.
     """
@@ -56,7 +58,7 @@ class Scores:
 
     @property
     def rows(self) -> list[tuple[str, float]]:
-        """Name and share of every score, in the order of the tables."""
+        """Names and shares of all scores, in the order of the tables."""
         thirteen = [] if self.miou_13 is None else [("mIoU (13)", self.miou_13)]
         return [
             *zip(self.names, self.iou, strict=True),
@@ -78,7 +80,7 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
         left_out: classes that the second mean, ``miou_13``, leaves out.
 
     Returns:
-        The scores; None where no pixel has a label.
+        The scores; None if no pixel has a label.
     """
     confusion = confusions.sum(0)
     if not confusion.any():
@@ -100,13 +102,13 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
 
 
 def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
-    """The 95 % interval of mIoU, had other images been drawn: percentile bootstrap, fixed seed.
+    """Return the 95 % interval of mIoU over images: percentile bootstrap with a fixed seed.
 
     Args:
-        confusions: int64, (N, C, C); images without a labelled pixel do not take part.
+        confusions: int64, (N, C, C); images without a labelled pixel are left out.
 
     Returns:
-        Its ends, 0..1; nan where fewer than two images take part.
+        Its ends, 0..1; nan for fewer than two images.
     """
     labelled = confusions[confusions.sum((1, 2)) > 0]
     count, classes = len(labelled), labelled.shape[-1]
@@ -128,13 +130,37 @@ def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def text_table(scores: Scores) -> str:
-    """One score a line, name and percent."""
-    return "\n".join(f"{name:<14} {100 * value:6.2f}" for name, value in scores.rows)
+def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Sequence[str]) -> str:
+    """Write Evaluation.txt, scores.json and scores.csv; the tables only if there are scores.
+
+    Args:
+        folder: where to write.
+        scores: of N images.
+        protocol: what was scored and how, in a line.
+        images: the N images' names.
+
+    Returns:
+        The content of Evaluation.txt: the protocol, and a line per score in percent.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    text, tables = f"{protocol}\n", {"scores.json": "", "scores.csv": ""}
+    if scores:
+        text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
+        tables["scores.json"] = json_table(scores, protocol, images)
+        tables["scores.csv"] = csv_table(scores)
+    for name, content in {"Evaluation.txt": text, **tables}.items():
+        if content:
+            with whole_file(folder / name) as file:
+                file.write(content.encode())
+        else:
+            (folder / name).unlink(missing_ok=True)  # of an earlier run with labels
+    return text
 
 
 def csv_table(scores: Scores) -> str:
-    """One score a line, name and share, in full precision; nan where nothing was counted."""
+    """Return name and share, one score per line, in full precision; nan if nothing was counted."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerows([("score", "value"), *scores.rows])
@@ -142,13 +168,7 @@ def csv_table(scores: Scores) -> str:
 
 
 def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
-    """All scores as JSON, shares 0..1; null where nothing was counted, for JSON has no nan.
-
-    Args:
-        scores: of N images.
-        protocol: what was scored and how.
-        images: the N images' names.
-    """
+    """Return all scores as JSON, shares 0..1; null if nothing was counted, as JSON has no nan."""
 
     def plain(values: Sequence[float]) -> list[float | None]:
         return [None if math.isnan(value) else value for value in values]
