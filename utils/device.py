@@ -63,7 +63,7 @@ class InBfloat16(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.train(network.training)
+        self.training = network.training
 
     def forward(self, images: Tensor) -> Any:
         """Return what the network returns."""

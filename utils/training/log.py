@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,12 +114,10 @@ class Log:
         """Show named pictures, RGB, uint8, (H, W, 3), in TensorBoard."""
         if self.board is None:
             return
-        try:
+        with _writing(self.files.board):
             for name, picture in pictures:
                 self.board.add_image(f"target/{name}", picture, iteration, dataformats="HWC")
             self.board.flush()
-        except OSError as error:
-            _refuse(self.files.board, error)
 
     def _record(self, group: str, record: dict[str, Any]) -> None:
         """Write a record as a line of JSON and as TensorBoard scalars."""
@@ -127,32 +126,28 @@ class Log:
         _append(self.files.metrics, json.dumps(_plain(record), allow_nan=False))
         if self.board is None:
             return
-        try:
-            for name, value in record.items():
-                if name in ("iteration", "epoch", "network"):
-                    continue
-                nested = isinstance(value, dict)
-                for part, scalar in (value if nested else {name: value}).items():
-                    tag = f"{group} {name}/{part}" if nested else f"{group}/{part}"
-                    if math.isfinite(scalar):
-                        self.board.add_scalar(tag, scalar, record["iteration"])
+        scalars = {f"{group}/{name}": value for name, value in record.items()}
+        scalars |= {f"{group} iou/{name}": value for name, value in record.get("iou", {}).items()}
+        with _writing(self.files.board):
+            for tag, value in scalars.items():
+                if isinstance(value, float) and math.isfinite(value):
+                    self.board.add_scalar(tag, value, record["iteration"])
             self.board.flush()
-        except OSError as error:
-            _refuse(self.files.board, error)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}\n  free some space, then --resume"
+        ) from None
 
 
 def _append(file: Path, text: str) -> None:
-    try:
-        with open(file, "a", encoding="utf-8") as opened:
-            opened.write(text + "\n")
-    except OSError as error:
-        _refuse(file, error)
-
-
-def _refuse(path: Path, error: OSError) -> NoReturn:
-    raise UserError(
-        f"cannot write {path}: {error.strerror or error}\n  free some space, then --resume"
-    ) from None
+    with _writing(file), open(file, "a", encoding="utf-8") as opened:
+        opened.write(text + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -172,10 +167,8 @@ def _open_board(folder: Path, done: int) -> Any:
         raise UserError(
             "--tensorboard: tensorboard is not installed\n  pip install tensorboard"
         ) from None
-    try:
+    with _writing(folder):
         return SummaryWriter(folder, purge_step=done + 1)
-    except OSError as error:
-        _refuse(folder, error)
 
 
 def environment(device: torch.device) -> str:
