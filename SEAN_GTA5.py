@@ -3,12 +3,11 @@
     python SEAN_GTA5.py --data_dir_source data/GTA5 --data_dir_target data/Cityscapes
     python SEAN_GTA5.py --demo      # no data needed
 
-One iteration is `train_step` in utils/training/train_step.py; the network is `SEANet` in
-model/SEAN.py.
+The method is `train_step` in utils/training/train_step.py, called by `train` in
+utils/training/loop.py. The network is `SEANet` in model/SEAN.py.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -25,11 +24,12 @@ from utils.errors import exit_on_error
 from utils.options import DEMO_FOLDER, TrainingOptions, demo_training
 from utils.training.loop import train
 
-PREFIX = "GTA"  # of the output files
+PREFIX = "GTA"  # of the names of output files
+# The paper's values; other defaults are in utils/options.py.
 EXPERIMENT = TrainingOptions(
     data_dir_source="data/GTA5",
     data_dir_target="data/Cityscapes",
-    input_size=(1024, 512),
+    input_size=(1024, 512),  # width, height
     batch_size=1,
     learning_rate=1e-5,
     weight_decay=5e-5,
@@ -44,33 +44,34 @@ EXPERIMENT = TrainingOptions(
 @exit_on_error()
 def main() -> None:
     """Read the command line and train."""
-    options = read_options(EXPERIMENT, demo_training(PREFIX, "GTA5"), "SEAN: GTA-5 to Cityscapes.")
-    own = read_classes(options.classes) if options.classes else None
+    options = read_options(EXPERIMENT, "GTA-5 to Cityscapes.", demo_training(PREFIX, "GTA5"))
+    own_classes = read_classes(options.classes) if options.classes else None
     if options.demo:
         write_demo(Path(DEMO_FOLDER), "gta5")
 
     torch.manual_seed(options.seed)
-    num_classes = options.num_classes or (own.label_space if own else CLASSES_19).num_classes
+    num_classes = options.num_classes or (own_classes or CLASSES_19).num_classes
     student = SEANet(num_classes, options.classifier_branches, options.uses_attention)
-    weights = initialize(student, options.restore_from)
+    initialization = initialize(student, options.restore_from)
     teacher = make_teacher(student)
 
-    read: dict[str, Any] = options.reading | {"own_classes": own}
+    reading = options.reading(own_classes)
     target = CityscapesDataset(
         options.data_dir_target, list_file=options.data_list_target, split=options.target_split,
-        labels="none", **read,
+        labels="none", **reading,
     )  # fmt: skip
     scored = None  # photographs without labels cannot be scored
     if options.data_dir_val or not target.is_plain_folder:
         scored = CityscapesDataset(
-            options.data_dir_scored, list_file=options.data_list_scored, labels="own size", **read
-        )
+            options.data_dir_scored, list_file=options.data_list_scored, split="val",
+            labels="own size", **reading,
+        )  # fmt: skip
     if options.oracle:
         source = target.with_labels("resized")
     else:
-        source = GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **read)
+        source = GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **reading)
 
-    train(PREFIX, student, teacher, source, target, scored, options, weights)
+    train(PREFIX, student, teacher, source, target, scored, options, initialization)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
 """Score a checkpoint on Cityscapes; write its label maps, pictures, tables and a report.
 
-    python evaluation.py --data_dir data/Cityscapes --restore-from Snap/GTA_TeacherNet.pth
-    python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
-    python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
-
-utils/evaluation holds the parts: predict.py runs a network, scores.py scores it, output_files.py
-writes the files of each image, report.py the page.
+python evaluation.py --data_dir data/Cityscapes --restore-from Snap/GTA_TeacherNet.pth
+python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
+python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 """
 
 from __future__ import annotations
@@ -22,8 +19,6 @@ from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, load_network
-from model.pretrained import initialize
-from model.SEAN import SEANet
 from utils.command_line import read_options
 from utils.device import choose_device, place, with_precision
 from utils.errors import UserError, exit_on_error
@@ -40,7 +35,7 @@ from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
 @exit_on_error()
 def main() -> None:
     """Read the command line, then predict and score."""
-    options = read_options(EvaluationOptions(), DEMO_EVALUATION, "Score or apply a checkpoint.")
+    options = read_options(EvaluationOptions(), "Score or apply a checkpoint.", DEMO_EVALUATION)
     device = choose_device(options.device)
     own = read_classes(options.classes) if options.classes else None
     network, info = load_network(
@@ -53,10 +48,10 @@ def main() -> None:
     place(network, device)
     running = with_precision(network, options.precision)
     if options.images is not None:
-        predict_own_images(running, space, info.input_size, options, device)
+        predict_own_images(running, space, info.input_size, options)
         return
     dataset = open_data(options, info.input_size, space, own)
-    scores = evaluate(running, dataset, info, options, device)
+    scores = evaluate(running, dataset, info, options)
     if options.demo and scores:
         compare_demo(scores, dataset, options, device)
 
@@ -64,11 +59,7 @@ def main() -> None:
 def choose_classes(
     options: EvaluationOptions, num_classes: int, info: CheckpointInfo, own: OwnClasses | None
 ) -> LabelSpace:
-    """Return the classes of --classes, else for own images the checkpoint's, else Cityscapes'.
-
-    Raises:
-        UserError: the checkpoint is for other classes, or does not say which.
-    """
+    """Return the classes of --classes, else for own images the checkpoint's, else Cityscapes'."""
     if options.images is not None and info.names and own is None:
         return LabelSpace(info.names, info.colors)
     space = own.label_space if own else LABEL_SPACES.get(num_classes)
@@ -84,14 +75,9 @@ def choose_classes(
 
 
 def open_data(
-    options: EvaluationOptions, input_size: tuple[int, int], space: LabelSpace,
-    own: OwnClasses | None,
-) -> SegmentationDataset:  # fmt: skip
-    """Open the images to predict, with their label maps if there are any.
-
-    Raises:
-        UserError: there are no images, or only some have label maps.
-    """
+    options: EvaluationOptions, size: tuple[int, int], space: LabelSpace, own: OwnClasses | None
+) -> SegmentationDataset:
+    """Open the images to predict, with their label maps if there are any."""
     if options.ignore_label < space.num_classes:
         raise UserError(
             f"--ignore-label {options.ignore_label} is the train id of a class\n"
@@ -99,7 +85,7 @@ def open_data(
         )
     kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
     dataset = kind(
-        options.data_dir, input_size, options.data_list, options.split, "none",
+        options.data_dir, size, options.data_list, options.split, "none",
         options.ignore_label, options.cache_dir, own,
     )  # fmt: skip
     if dataset.is_plain_folder:
@@ -115,20 +101,13 @@ def open_data(
 
 
 def evaluate(
-    network: nn.Module,
-    dataset: SegmentationDataset,
-    info: CheckpointInfo,
+    network: nn.Module, dataset: SegmentationDataset, info: CheckpointInfo,
     options: EvaluationOptions,
-    device: torch.device,
-) -> Scores | None:
-    """Predict every image, write all files, and score.
-
-    Returns:
-        The scores; None if no pixel has a label.
-    """
+) -> Scores | None:  # fmt: skip
+    """Predict every image, write all files, and score; None if no pixel has a label."""
     space, files, worst = dataset.label_space, OutputFiles(options, dataset), WorstPanels()
     matrices = []
-    predictions = predict_dataset(network, dataset, options.batch_size, options.num_workers, device)
+    predictions = predict_dataset(network, dataset, options.batch_size, options.num_workers)
     for name, label, prediction in tqdm(predictions, "evaluation", len(dataset), unit="image"):
         matrices.append(confusion_matrix(prediction.classes, label, space.num_classes).cpu())
         tiles = files.write(name, prediction, label)
@@ -136,7 +115,7 @@ def evaluate(
             worst.add(name, mean_iou(matrices[-1]).item(), tiles)
     left_out = LEFT_OUT_OF_13 if space == CLASSES_16 else ()
     scores = score(torch.stack(matrices), space.names, left_out)
-    protocol = describe(options, info, dataset, scores)
+    protocol = describe(options, info, dataset, scores is not None)
     print(write_scores(files.folder, scores, protocol, dataset.names), end="")
     if options.report:
         title = Path(options.restore_from).name
@@ -147,47 +126,37 @@ def evaluate(
 
 
 def describe(
-    options: EvaluationOptions,
-    info: CheckpointInfo,
-    dataset: SegmentationDataset,
-    scores: Scores | None,
+    options: EvaluationOptions, info: CheckpointInfo, dataset: SegmentationDataset, scored: bool
 ) -> str:
     """Return what was scored and how, in a line."""
     variant = "" if info.attention else ", without attention"
     if info.branches != 2:
-        variant += f", {info.branches} classifier branch{'es' if info.branches > 1 else ''}"
-    scored = "scored at the label maps' own size"
-    if not scores:
+        variant += f", classifier branches: {info.branches}"
+    result = "scored at the label maps' own size"
+    if not scored:
         reason = "are missing" if dataset.labels == "none" else "hold no pixel of a class"
-        scored = f"nothing was scored: the label maps under {dataset.label_folder} {reason}"
+        result = f"nothing was scored: the label maps under {dataset.label_folder} {reason}"
     training = f"; training: {info.protocol}" if info.protocol else ""
     return (
         f"{options.restore_from} on {len(dataset)} images of {dataset.image_folder} "
         f"(split {options.split}), input {info.input_size[0]}x{info.input_size[1]}, "
-        f"{options.precision}{variant}, {scored}{training}"
+        f"{options.precision}{variant}, {result}{training}"
     )
 
 
 def compare_demo(
     scores: Scores, dataset: SegmentationDataset, options: EvaluationOptions, device: torch.device
 ) -> None:
-    """Print the scores of an untrained network, the source-only baseline and SEAN's teacher."""
-    torch.manual_seed(0)
-    untrained = SEANet(dataset.label_space.num_classes)
-    initialize(untrained, "none")
-    networks = {"untrained": untrained}
-    source_only = Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth")
-    if source_only.exists() and untrained.num_classes == 19:
-        networks["source only"], _ = load_network(source_only, attention=False)
+    """Print the target mIoU of the demo's source-only baseline and of SEAN's teacher."""
     print("\ndemo, target mIoU in %")
-    for name, network in networks.items():
+    path = Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth")
+    if path.exists() and len(scores.names) == 19:
+        network, _ = load_network(path)
         place(network, device)
-        running, classes = with_precision(network, options.precision), network.num_classes
-        predictions = predict_dataset(
-            running, dataset, options.batch_size, options.num_workers, device
-        )
-        matrices = [confusion_matrix(p.classes, label, classes) for _, label, p in predictions]
-        print(f"  {name:<16} {100 * mean_iou(torch.stack(matrices).sum(0)).item():5.1f}")
+        running = with_precision(network, options.precision)
+        predictions = predict_dataset(running, dataset, options.batch_size, options.num_workers)
+        matrices = [confusion_matrix(p.classes, label, 19) for _, label, p in predictions]
+        print(f"  source only      {100 * mean_iou(torch.stack(matrices).sum(0)).item():5.1f}")
     print(f"  SEAN's teacher   {100 * scores.miou:5.1f}")
     if options.report:
         print(f"pictures of the images, the worst first: {options.snapshot_dir}/report.html")

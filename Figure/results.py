@@ -6,36 +6,24 @@ python -m Figure.results Snap/figure/GTA_TeacherNet.pth
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-from PIL import Image
-
 from dataset.cityscapes_dataset import CityscapesDataset
-from model.pretrained import load_weights, read_state_dict
-from model.SEAN import SEANet
-from utils.command_line import Parser
-from utils.device import autocast, choose_device
-from utils.evaluation.panels import TILE_WIDTH, look
-from utils.evaluation.pictures import panels_with_legend
+from model.checkpoint import load_network
+from utils.errors import exit_on_error
+from utils.evaluation.pictures import panel, predicted_tiles
+from utils.files import save_png
 from utils.options import DEMO_FOLDER
 
-INPUT_SIZE = (192, 96)
 
-
+@exit_on_error()
 def main() -> None:
-    """Put the panels of the first target images under one another."""
-    parser = Parser("Draw what a demo network sees.")
-    parser.add_argument("checkpoint")
-    path = parser.parse_args().checkpoint
-    network = SEANet(19)
-    load_weights(network, read_state_dict(path), path)
-    device = choose_device("auto")
-    data = CityscapesDataset(Path(DEMO_FOLDER) / "Cityscapes", INPUT_SIZE, labels="own size")
-    seen = list(look(network.to(device), data, autocast(device, "fp32"), 4))
-    rows, maps = [image.tiles for image in seen], [ids for image in seen for ids in image.maps]
-    space = data.label_space
-    picture = panels_with_legend(rows, maps, space.names, space.colors, TILE_WIDTH)
-    Image.fromarray(picture).save(Path(__file__).with_suffix(".png"), optimize=True)
+    """Put the panels of the first target images below one another."""
+    network, info = load_network(sys.argv[1])
+    data = CityscapesDataset(Path(DEMO_FOLDER, "Cityscapes"), info.input_size, labels="own size")
+    rows = [tiles for _, tiles in predicted_tiles(network, data, 4)]
+    save_png(Path(__file__).with_suffix(".png"), panel(rows, data.label_space, 256))
 
 
 if __name__ == "__main__":

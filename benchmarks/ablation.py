@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     """Read the command line, train what is missing, print the table after each run."""
     words = list(arguments)
     split = words.index("--") if "--" in words else len(words)
-    options = read_options(AblationOptions(), {}, __doc__ or "", words[:split])
+    options = read_options(AblationOptions(), __doc__ or "", None, words[:split])
     results: dict[str, list[Scores]] = {}
     for seed in options.seeds:
         for variant in options.variants:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import statistics
 import sys
 import tempfile
@@ -46,9 +47,10 @@ def train(options: TrainingOptions, stop: StopRequest, rounded: bool = False) ->
     if rounded:
         for network in (student, teacher):
             network.bfloat16().float()
-    run = Run("GTA", student, teacher, *open_data(options), options, options.restore_from)
-    finished = run.loop(stop)
-    run.log.bar.close()
+    with contextlib.redirect_stdout(io.StringIO()):  # the log; the progress bar is on stderr
+        run = Run("GTA", student, teacher, *open_data(options), options, options.restore_from)
+        finished = run.loop(stop)
+        run.log.bar.close()
     if not finished:
         sys.exit(stop.status)
     return run

@@ -47,11 +47,12 @@ def open_data(
     options: TrainingOptions,
 ) -> tuple[SegmentationDataset, SegmentationDataset, SegmentationDataset]:
     """Return the labelled source, the target without labels, and the target to score on."""
+    reading = options.reading(own_classes=None)
     target, target_list = options.data_dir_target, options.data_list_target
     return (
-        GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **options.reading),
-        CityscapesDataset(target, list_file=target_list, labels="none", **options.reading),
-        CityscapesDataset(target, list_file=target_list, labels="own size", **options.reading),
+        GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **reading),
+        CityscapesDataset(target, list_file=target_list, labels="none", **reading),
+        CityscapesDataset(target, list_file=target_list, labels="own size", **reading),
     )
 
 
@@ -106,9 +107,8 @@ class ProjectPath:
         """Train one iteration; results are read as often as log lines are written."""
         networks = self.networks
         result = train_step(
-            networks.student, networks.teacher, networks.optimizer, batch, self.options,
-            self.processes.mean,
-        )  # fmt: skip
+            networks.student, networks.teacher, networks.optimizer, batch, self.options
+        )
         self.history.add(result, batch.names)
         if len(self.history.unread) == self.options.print_interval:
             self.history.read()

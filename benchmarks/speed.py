@@ -114,7 +114,7 @@ class Setting:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, measure, print."""
-    setting = read_options(Setting(), {}, __doc__ or "", arguments)
+    setting = read_options(Setting(), __doc__ or "", None, arguments)
     device = choose_device(setting.device)
     setting = dataclasses.replace(setting, device=device.type)
     parts = {part: setting.of(part) for part in setting.parts or SUITABLE[device.type]}

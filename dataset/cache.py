@@ -1,15 +1,14 @@
 """Resized images and label maps kept on disk, so that each file is decoded once (`--cache_dir`).
 
-An entry holds an array's bytes. It is named by a digest of what it was made from: the file's path,
-size and times of change, and the settings. A changed file or option has another entry, so entries
-never go stale. Processes that make the same entry at once write the same bytes.
+An entry is a NumPy file, named by a digest of what it was made from: the image file's path, size
+and times of change, and the settings. A changed file or option has another entry, so entries never
+go stale. Processes that make the same entry at once write the same bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import shutil
 import tempfile
@@ -25,30 +24,21 @@ from numpy.typing import NDArray
 from utils.errors import UserError
 from utils.files import replace_when_done
 
-VERSION = 1
-"""Raise it when the same file and settings give other values: other decoding, other resizing."""
-
-BLOCK = 4096
-"""The unit in which file systems allocate space, in bytes."""
+# Raise it when the same file and settings give other values: other decoding, other resizing.
+VERSION = 2
 
 
 class Cache:
-    """Arrays made from files.
+    """Arrays made from files, kept in a folder that is made when the first one is written.
 
-    Args:
-        folder: made when the first array is written. Runs may share it, it may be read-only once
-            it is complete, and it may be deleted at any time between runs.
+    Runs may share it. It may be read-only once it is complete, and deleted between runs.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
     def entry(self, file: Path, settings: str) -> Path:
-        """Return where the array made from a file with these settings is kept.
-
-        Raises:
-            UserError: the file does not exist.
-        """
+        """Return where the array made from a file is kept; UserError if there is no such file."""
         try:
             status = file.stat()
         except OSError as error:
@@ -56,41 +46,25 @@ class Cache:
         times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # cp -p gives an older file's mtime
         source = f"{VERSION} {settings} {status.st_size} {times} ".encode()
         digest = hashlib.sha256(source + os.fsencode(file.resolve())).hexdigest()
-        return self.folder / digest[:2] / digest[2:34]
+        return self.folder / digest[:2] / f"{digest[2:34]}.npy"
 
     def array(
-        self,
-        file: Path,
-        settings: str,
-        shape: tuple[int, ...],
-        make: Callable[[], NDArray[np.uint8]],
+        self, file: Path, settings: str, make: Callable[[], NDArray[np.uint8]]
     ) -> NDArray[np.uint8]:
         """Return the array of a file; make and keep it if there is no entry yet.
 
-        An entry that cannot be written is a warning, since it costs only time.
-
-        Args:
-            file: what the array is made from.
-            settings: everything else that its values depend on.
-            shape: the array's.
-            make: computes it.
-
-        Returns:
-            A read-only memory map, or what ``make`` returned.
-
-        Raises:
-            UserError: the file cannot be read.
+        An entry that cannot be written is a warning, since it costs only time. UserErrors of
+        ``make`` are passed on; ``settings`` tells all that its result depends on except the file.
         """
         entry = self.entry(file, settings)
-        with contextlib.suppress(OSError):
-            if entry.stat().st_size == math.prod(shape):
-                return np.memmap(entry, np.uint8, "r", shape=shape)
+        with contextlib.suppress(OSError, ValueError):  # missing, or damaged
+            return np.lib.format.open_memmap(entry, mode="r")
         array = make()
-        part = self.folder / f"{uuid.uuid4().hex}.part"
+        part = self.folder / f"part-{uuid.uuid4().hex}.npy"
         try:
             with replace_when_done(entry, part):
                 entry.parent.mkdir(parents=True, exist_ok=True)
-                part.write_bytes(array.tobytes())
+                np.save(part, array)
         except UserError as error:
             # Not the entry's name: the same text for every entry is shown once per process.
             reason = str(error).splitlines()[0].replace(str(entry), f"the cache {self.folder}")
@@ -98,13 +72,7 @@ class Cache:
         return array
 
     def reserve(self, entries: Mapping[Path, int]) -> str:
-        """Check that the disk has the space for entries; remove what killed processes left.
-
-        Args:
-            entries: their paths and sizes in bytes.
-
-        Returns:
-            A line that says how much is needed.
+        """Check that the disk has space for entries of these sizes in bytes; say how much.
 
         Raises:
             UserError: the disk has less space, or the folder cannot be written to.
@@ -119,16 +87,15 @@ class Cache:
         except OSError as error:
             reason = error.strerror or error
             raise UserError(f"cannot write the cache {self.folder}: {reason}\n  {remedy}") from None
-        for part in self.folder.glob("*.part"):
+        for part in self.folder.glob("part-*"):  # of killed processes, or still being written
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > 3600:
                     part.unlink()
-        needed = sum(-(-size // BLOCK) * BLOCK for size in missing)
         free = shutil.disk_usage(self.folder).free
         summary = (
-            f"{self.folder} lacks {len(missing)} of {len(entries)} entries: {needed / 1e9:.2f} GB "
-            f"to write, {free / 1e9:.2f} GB free"
+            f"{self.folder} lacks {len(missing)} of {len(entries)} entries: "
+            f"{sum(missing) / 1e9:.2f} GB to write, {free / 1e9:.2f} GB free"
         )
-        if needed > free:
+        if sum(missing) > free:
             raise UserError(f"{summary}\n  {remedy}")
         return summary

@@ -5,20 +5,19 @@
     python -m dataset.check cityscapes photographs
     python -m dataset.check gta5 data/mine --classes classes.yaml
 
-With --classes, gta5 and synthia stand for the file's source, cityscapes for its target. A target
-may lack label maps, and may be a plain folder of images.
+With --classes, cityscapes stands for the file's target and any other name for its source. Label
+maps are optional for targets, which can also be plain folders of images.
 
-Reads every image and label map in parallel and reports pairing, sizes, modes, label ids, class
+Reads every image and label map in parallel and reports pairing, sizes, label ids, class
 frequencies, and the first problems. Ends with status 0, or 2 if there are problems.
 """
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,70 +29,57 @@ from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.custom_dataset import read_classes
 from dataset.description import files_below
 from dataset.gta5_dataset import GTA5
-from dataset.image_files import image_mode, read_image, read_label_ids
+from dataset.image_files import read_image, read_label_ids
 from dataset.loaders import available_cores
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
-from utils.command_line import Parser, integer
+from utils.command_line import Parser
 from utils.errors import UserError, exit_on_error
 
 DATASETS = {
     "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
 }  # fmt: skip
+SHOWN = 10  # problems
 
 
 @dataclass
 class Finding:
-    """What there is to say of an image and its label map."""
+    """What an image and its label map hold."""
 
     size: str = ""  # of the image, as WxH; empty if it cannot be read
-    mode: str = "unreadable"  # of the image
-    label_mode: str = ""  # of the label map; empty if none is expected
-    same_size: bool = True  # whether the label map has the image's size
+    label_size: str = ""
     ids: dict[int, int] = field(default_factory=dict)  # label id -> number of pixels
     problems: list[str] = field(default_factory=list)
 
 
-def check_pair(name: str, dataset: SegmentationDataset, labelled: bool = True) -> Finding:
-    """Read an image, and its label map if it should have one.
-
-    Args:
-        name: the image's path within the image folder.
-        dataset: says where the files are and which label ids are known.
-        labelled: whether the image should have a label map.
-    """
-    image, label = dataset.image_folder / name, dataset.label_file(name)
-    finding = Finding(label_mode="unreadable" if labelled else "")
+def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Finding:
+    """Read an image, and its label map if images are ``labelled``."""
+    finding = Finding()
     try:
-        height, width, _ = read_image(image, dataset.is_plain_folder).shape
-        finding.size, finding.mode = f"{width}x{height}", image_mode(image)
+        height, width, _ = read_image(dataset.image_folder / name, dataset.is_plain_folder).shape
+        finding.size = f"{width}x{height}"
     except UserError as error:
         finding.problems.append(str(error))
-    if labelled and not label.exists():
-        finding.label_mode = "missing"
-        finding.problems.append(f"{image} has no label map\n  expected: {label}")
-    elif labelled:
-        try:
-            ids = read_label_ids(label)
-            finding.label_mode = image_mode(label)
-            values, counts = np.unique(ids, return_counts=True)
-            finding.ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
-            finding.same_size = finding.size in ("", "{1}x{0}".format(*ids.shape))
-            if not finding.ids.keys() & dataset.table.keys():
-                finding.problems.append(f"{label} has no pixel of a known class")
-        except UserError as error:
-            finding.problems.append(str(error))
+    if not labelled:
+        return finding
+    label = dataset.label_file(name)
+    try:
+        ids = read_label_ids(label)
+        finding.label_size = f"{ids.shape[1]}x{ids.shape[0]}"
+        values, counts = np.unique(ids, return_counts=True)
+        finding.ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
+        if not finding.ids.keys() & dataset.table.keys():
+            finding.problems.append(f"{label} has no pixel of a known class")
+    except UserError as error:
+        finding.problems.append(str(error))
     return finding
 
 
 def check_all(dataset: SegmentationDataset, labelled: bool) -> list[Finding]:
-    """Check all images in parallel."""
-    # Ctrl-C reaches every process; the main one ends the others.
-    ignore = (signal.SIGINT, signal.SIG_IGN)
-    pool = ProcessPoolExecutor(available_cores(), initializer=signal.signal, initargs=ignore)
+    """Check all images in parallel: decoders do not hold Python's lock."""
+    pool = ThreadPoolExecutor(available_cores())
     try:
-        check = partial(check_pair, dataset=dataset, labelled=labelled)
-        results = pool.map(check, dataset.names, chunksize=8)
+        results = pool.map(partial(check_pair, dataset, labelled), dataset.names)
         return list(tqdm(results, total=len(dataset), unit="image"))
     finally:
         pool.shutdown(cancel_futures=True)
@@ -107,29 +93,13 @@ def label_maps_without_image(dataset: SegmentationDataset) -> list[str]:
     return sorted(maps - paired - set(dataset.names))  # images and label maps may share a folder
 
 
-def counted(values: Iterable[str]) -> str:
-    """Return how often each value occurs, the most frequent first."""
-    counts = Counter(values).most_common(8)
-    return ", ".join(f"{value} ({count})" for value, count in counts) or "none"
-
-
-def report(
-    dataset: SegmentationDataset, findings: list[Finding], alone: Sequence[str] = ()
-) -> list[str]:
-    """Return lines of text; ``alone`` are the label maps without image."""
+def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> list[str]:
+    """Return lines of text on the label maps and the frequency of each class."""
+    missing = sum(not dataset.label_file(name).exists() for name in dataset.names)
+    sizes = [(finding.size, finding.label_size) for finding in findings]
+    other = sum(image != label for image, label in sizes if image and label)
     lines = [
-        f"{len(findings)} images in {dataset.image_folder}",
-        "sizes: " + counted(finding.size for finding in findings if finding.size),
-        "modes: " + counted(finding.mode for finding in findings),
-    ]
-    modes = [finding.label_mode for finding in findings if finding.label_mode]
-    if not modes:
-        return [*lines, "no label maps of known classes: only the images were checked"]
-    other = sum(not finding.same_size for finding in findings)
-    lines += [
-        f"images without label map: {modes.count('missing')}; "
-        f"label maps without image: {len(alone)}",
-        f"modes of label maps: {counted(modes)}",
+        f"images without label map: {missing}",
         f"label maps of another size than their image: {other}",
         "class            pixels in %   images",
     ]
@@ -142,34 +112,41 @@ def report(
         lines.append(f"  {name:<14} {share:10.3f}   {images:6d}")
     ignored = sorted(ids.keys() - dataset.table.keys())
     share = 100 * sum(ids[label_id] for label_id in ignored) / total
-    return [*lines, f"ignored label ids: {ignored}, {share:.2f} % of the pixels"]
+    lines.append(f"ignored label ids: {ignored}, {share:.2f} % of the pixels")
+    if share > 50:
+        lines.append("warning: most pixels are ignored; do the maps hold train ids, not label ids?")
+    return lines
 
 
 @exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, check, report."""
     parser = Parser(__doc__ or "")
-    parser.add_argument("kind", choices=DATASETS)
-    parser.add_argument("folder")
-    splits = ("train", "val", "test")
-    parser.add_argument("--split", choices=splits, default="val", help="of Cityscapes")
+    parser.add_argument("kind", choices=DATASETS, help="the data set whose folders to expect")
+    parser.add_argument("folder", help="the data folder")
+    parser.add_argument("--split", choices=SPLITS, default="val", help="if folders have {split}")
     parser.add_argument("--classes", help="YAML file of own classes (dataset/custom_dataset.py)")
     parser.add_argument("--list", help="text file with one image per line")
-    parser.add_argument("--show", type=integer(0), default=10, help="problems to print")
     options = parser.parse_args(arguments)
     dataset = SegmentationDataset(
         DATASETS[options.kind], options.folder, (8, 8), options.list, options.split, labels="none",
         own_classes=read_classes(options.classes) if options.classes else None,
     )  # fmt: skip
     labelled = not dataset.description.is_target or dataset.has_labels()
-    # A list names some of the images, and says nothing of the others' label maps.
-    alone = label_maps_without_image(dataset) if labelled and not options.list else []
     findings = check_all(dataset, labelled)
-    print("\n".join(report(dataset, findings, alone)))
     problems = [problem for finding in findings for problem in finding.problems]
-    problems += [f"{dataset.label_folder / name} belongs to no image" for name in alone]
+    print(f"{len(findings)} images in {dataset.image_folder}")
+    sizes = Counter(finding.size for finding in findings).most_common(8)
+    print("sizes:", ", ".join(f"{size or 'unreadable'} ({count})" for size, count in sizes))
+    if labelled:
+        print("\n".join(report_labels(dataset, findings)))
+    else:
+        print("no label maps of known classes: only the images were checked")
+    if labelled and not options.list:  # a list says nothing of the other images' label maps
+        alone = label_maps_without_image(dataset)
+        problems += [f"{dataset.label_folder / name} belongs to no image" for name in alone]
     print(f"problems: {len(problems)}")
-    for problem in problems[: options.show]:
+    for problem in problems[:SHOWN]:
         print(f"- {problem}")
     sys.exit(2 if problems else 0)
 

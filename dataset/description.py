@@ -7,7 +7,6 @@ Without any code, a classes file (custom_dataset.py) does the same.
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,10 +19,9 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of a data set, within its root.
+    """The folders of a data set, within its root; ``{split}`` stands for train, val or test.
 
     Attributes:
-        images: folder of the images; ``{split}`` stands for train, val or test.
         labels: folder of the label maps, PNG files in the same subfolders as the images.
         image_suffix: end of an image's name, before the extension; not part of the label map's.
         label_suffix: end of a label map's name, before the extension.
@@ -52,9 +50,7 @@ class Description:
     Attributes:
         name: what messages call it.
         guide: the file whose docstring documents the folders.
-        layouts: how its folders may be laid out; the first whose image folder exists is used.
-        label_space: names and colors of the classes.
-        label_ids: the label ids of each class.
+        layouts: the first whose image folder exists is used.
         is_target: whether networks adapt to it, so that it may come without label maps.
     """
 
@@ -67,47 +63,31 @@ class Description:
 
 
 def read_list(path: Path) -> list[str]:
-    """Read a list file.
+    """Return the image paths, within the image folder, that a list file names.
 
     Args:
         path: a text file with one image per line (blank lines are skipped), or the ``split.mat``
             of GTA-5, whose training images are listed.
 
-    Returns:
-        Paths within the image folder.
-
     Raises:
-        UserError: the file cannot be read or is empty, or an entry lies outside the folder.
+        UserError: the file cannot be read, or is empty.
     """
     try:
-        content = path.read_bytes()
         if path.suffix.lower() == ".mat":
-            numbers = scipy.io.loadmat(io.BytesIO(content))["trainIds"].ravel().astype(int)
-            names = [f"{number:05d}.png" for number in numbers.tolist()]
+            numbers = scipy.io.loadmat(str(path))["trainIds"].ravel().astype(int)
+            lines = [f"{number:05d}.png" for number in numbers.tolist()]
         else:
-            lines = content.decode("utf-8-sig").splitlines()
-            names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
     except Exception as error:  # scipy raises a dozen kinds
         other = "it is neither a text file nor the split.mat of GTA-5"
         raise UserError(
             f"cannot read the list file {path}: {getattr(error, 'strerror', other)}\n"
             "  correct its path, or leave it out: without a list the folder is scanned"
         ) from None
+    names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not names:
         raise UserError(f"the list file {path} is empty\n  write one image per line into it")
-    for name in names:
-        if leaves_folder(name):
-            raise UserError(
-                f"{path} names {name}, which is outside the data folder\n"
-                "  entries are paths within the image folder"
-            )
     return names
-
-
-def leaves_folder(path: str) -> bool:
-    """Return whether a path leads out of the folder that it should be within."""
-    parts = PurePosixPath(path).parts
-    return path.startswith("/") or ".." in parts or ":" in path  # a drive, on Windows
 
 
 def files_below(folder: Path) -> set[str]:
@@ -119,13 +99,11 @@ def files_below(folder: Path) -> set[str]:
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise UserError(
-                f"cannot read the folder {error.filename}: {error.strerror}\n"
-                f"  its files would be left out: make it readable, or move it out of {folder}"
-            )
+            reason = f"cannot read the folder {error.filename}: {error.strerror}"
+            raise UserError(f"{reason}\n  make it readable, or move it out of {folder}")
 
     return {
-        (Path(parent) / name).relative_to(folder).as_posix()
+        Path(parent, name).relative_to(folder).as_posix()
         for parent, _, names in os.walk(folder, onerror=refuse, followlinks=True)
         for name in names
     }

@@ -25,9 +25,9 @@ from utils.errors import UserError
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
+# What Pillow may read, whatever a file's name: its decoders of rare formats are less guarded. JPEG
+# includes MPO, which phones write.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
-"""What Pillow may read, whatever a file's name: its decoders of rare formats are less guarded.
-JPEG includes MPO, which phones write."""
 
 
 def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
@@ -49,7 +49,7 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
             turned = ImageOps.exif_transpose(picture) if upright else picture
             return np.asarray(turned.convert("RGB"))
         if data[24:26] == b"\x08\x02" and not upright:  # 8 bits, RGB
-            return _decode_8_bit_png(data, picture, "rgb")
+            return decode_image_png_u8(data, picture.size[::-1], "rgb")
         orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
         return _decode_png(data, cv2.IMREAD_COLOR_RGB | orientation)
 
@@ -67,7 +67,7 @@ def read_label_ids(path: Path) -> NDArray[Any]:
         if picture.format != "PNG":
             raise ValueError(f"it is {picture.format}; label maps are PNG files")
         if data[24:26] in (b"\x08\x00", b"\x08\x03"):  # 8 bits, gray or palette
-            return _decode_8_bit_png(data, picture, "mono")[..., 0]
+            return decode_image_png_u8(data, picture.size[::-1], "mono")[..., 0]
         if picture.mode in ("P", "1"):
             return np.asarray(picture).astype(np.uint8)
         ids = _decode_png(data, cv2.IMREAD_UNCHANGED)
@@ -80,13 +80,6 @@ def image_shape(path: Path) -> tuple[int, int]:
     """Return the height and width of an image without decoding it."""
     with _opened(path) as (_, picture):
         return picture.height, picture.width
-
-
-def image_mode(path: Path) -> str:
-    """Return Pillow's name of an image's mode, and whether a PNG has 16 bits per channel."""
-    with _opened(path) as (data, picture):
-        deep = picture.format == "PNG" and data[24] == 16
-        return f"{picture.mode} of 16 bits" if deep else picture.mode
 
 
 @contextlib.contextmanager
@@ -105,13 +98,6 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
         raise UserError(
             f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
         ) from None
-
-
-def _decode_8_bit_png(data: bytes, picture: Image.Image, mode: str) -> NDArray[np.uint8]:
-    try:
-        return decode_image_png_u8(data, picture.size[::-1], mode)  # (H, W, 3 or 1)
-    except Exception as error:  # kornia-rs raises no narrower kind
-        raise ValueError(f"it is damaged or cut short ({error})") from None
 
 
 def _decode_png(data: bytes, flags: int) -> NDArray[Any]:

@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 Color = tuple[int, int, int]
 
 LabelIds = Mapping[str, int | tuple[int, ...]]
@@ -44,20 +41,12 @@ _CLASSES: dict[str, tuple[Color, int, int | None]] = {
 }
 
 CITYSCAPES_IDS = {name: label_id for name, (_, label_id, _) in _CLASSES.items()}
-"""Class name -> label id in Cityscapes and GTA-5."""
-
 SYNTHIA_IDS = {name: label_id for name, (_, _, label_id) in _CLASSES.items() if label_id}
-"""Class name -> label id in SYNTHIA."""
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The classes a network tells apart, in the order of its output channels.
-
-    Attributes:
-        names: one name per class.
-        colors: one RGB color per class, 0..255.
-    """
+    """Names and RGB colors (0..255) of classes, in the order of the network's output channels."""
 
     names: tuple[str, ...]
     colors: tuple[Color, ...]
@@ -77,8 +66,6 @@ class LabelSpace:
 
 
 CLASSES_19 = LabelSpace(tuple(_CLASSES), tuple(color for color, _, _ in _CLASSES.values()))
-"""The 19 classes of the Cityscapes benchmark."""
-
 CLASSES_16 = LabelSpace(tuple(SYNTHIA_IDS), tuple(_CLASSES[name][0] for name in SYNTHIA_IDS))
 """The 16 classes that SYNTHIA and Cityscapes share: without terrain, truck and train."""
 
@@ -86,18 +73,3 @@ LABEL_SPACES = {19: CLASSES_19, 16: CLASSES_16}
 
 LEFT_OUT_OF_13 = ("wall", "fence", "pole")
 """Left out of the 13-class mean over the 16 classes, which is often written mIoU*."""
-
-
-def lookup_table(table: Mapping[int, int], ignore_label: int = IGNORE_LABEL) -> NDArray[np.uint8]:
-    """Return an array that maps label ids to train ids by indexing.
-
-    Args:
-        table: label id -> train id; other ids become ``ignore_label``.
-        ignore_label: the train id of pixels that are neither trained on nor scored, 0..255.
-
-    Returns:
-        uint8, (65536,): long enough for 16-bit label maps.
-    """
-    lookup = np.full(2**16, ignore_label, np.uint8)
-    lookup[list(table)] = list(table.values())
-    return lookup

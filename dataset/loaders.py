@@ -19,17 +19,11 @@ from utils.errors import UserError
 
 
 class Batch(NamedTuple):
-    """Samples on their way to the network.
+    """Samples on their way to the network."""
 
-    Attributes:
-        images: uint8, (B, 3, H, W), RGB.
-        labels: one uint8 map of train ids per image, each of its own size; empty if none are read.
-        names: paths of the images within the image folder.
-    """
-
-    images: Tensor
-    labels: tuple[Tensor, ...]
-    names: tuple[str, ...]
+    images: Tensor  # uint8, (B, 3, H, W), RGB
+    labels: tuple[Tensor, ...]  # train ids, uint8, each of its own size; empty if none are read
+    names: tuple[str, ...]  # paths within the image folder
 
 
 @dataclass(eq=False)
@@ -39,34 +33,22 @@ class EpochSampler(Sampler[list[int]]):
     An epoch visits ``entries`` places: the data set, repeated in turn. A global batch is
     ``batch_size * world_size`` consecutive places of the epoch's order, and each process takes its
     share, so that N processes see what one process with an N-fold batch sees.
-
-    Args:
-        length: number of samples in the data set.
-        entries: places in an epoch.
-        batch_size: samples per process and batch.
-        seed: of the order; None keeps the order of the list.
-        rank: this process.
-        world_size: number of processes.
-        epoch: which epoch the next iteration over the sampler yields.
-        first_batch: where in that epoch it starts.
     """
 
-    length: int
+    length: int  # of the data set
     entries: int
-    batch_size: int
-    seed: int | None
+    batch_size: int  # per process
+    seed: int | None  # of the order; None keeps the order of the list
     rank: int = 0
     world_size: int = 1
     epoch: int = 0
     first_batch: int = 0
 
     def start_at(self, epoch: int, batch: int) -> None:
-        """Choose what the next iteration over the sampler yields."""
-        self.epoch = epoch
-        self.first_batch = batch
+        """Choose the epoch, and the first batch, of the next iteration over the sampler."""
+        self.epoch, self.first_batch = epoch, batch
 
-    def __len__(self) -> int:
-        """Return the number of full batches in a whole epoch."""
+    def __len__(self) -> int:  # full batches in a whole epoch
         return self.entries // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -101,18 +83,15 @@ def default_workers() -> int:
     return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
+@dataclass
 class _ErrorsAsValues(Dataset[Any]):
-    """A data set that returns a UserError instead of raising it.
+    """Returns a UserError: a worker would wrap a raised one's message in its own traceback."""
 
-    A worker process would wrap a raised error's message in its own traceback.
-    """
+    dataset: Dataset[Sample]
 
-    def __init__(self, dataset: Dataset[Sample]) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, index: int) -> Sample | UserError:
+    def __getitems__(self, indices: list[int]) -> list[Sample] | UserError:
         try:
-            return self.dataset[index]
+            return [self.dataset[index] for index in indices]
         except UserError as error:
             return error
 
@@ -133,16 +112,14 @@ def make_loader(
     num_workers: int | None,
     device_type: str,
 ) -> DataLoader[Any]:
-    """Return a loader whose worker processes live as long as it does.
-
-    Iterating over it yields `Batch`es, and raises UserError if a sample cannot be read.
+    """Return a loader that yields `Batch`es, and raises UserError if a sample cannot be read.
 
     Args:
         dataset: where the samples come from.
         batches: yields lists of sample indices.
-        num_workers: worker processes; 0 loads in this process, None is `default_workers()`.
-        device_type: where batches go; for "cuda" memory is pinned, so that copies run in the
-            background.
+        num_workers: worker processes, which live as long as the loader; 0 loads in this process,
+            None is `default_workers()`.
+        device_type: for "cuda" memory is pinned, so that copies run in the background.
     """
     workers = default_workers() if num_workers is None else num_workers
     return _Loader(
@@ -166,14 +143,11 @@ def _start_worker(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def collate(samples: list[Sample | UserError]) -> Batch | UserError:
-    """Put samples into one batch; if one is an error, return the first error."""
-    read = []
-    for sample in samples:
-        if isinstance(sample, UserError):
-            return sample
-        read.append(sample)
-    images, labels, names = zip(*read, strict=True)
+def collate(samples: list[Sample] | UserError) -> Batch | UserError:
+    """Put samples into one batch; return an error as it is."""
+    if isinstance(samples, UserError):
+        return samples
+    images, labels, names = zip(*samples, strict=True)
     labels = tuple(label for label in labels if label is not None)
     return Batch(torch.stack(images), labels, names)
 

@@ -2,7 +2,7 @@
 
 As published, with 16-bit label PNGs whose first channel is the class:
 
-    data/RAND_CITYSCAPES/
+    data/SYNTHIA/
       RGB/0000000.png ... 0009399.png
       GT/LABELS/0000000.png ... 0009399.png
 

@@ -32,10 +32,8 @@ def resize_image(
         uint8, (3, H, W).
     """
     height, width = image.shape[:2]
-    whole = not (width % size[0] or height % size[1])
-    if (width, height) != size and (exact or not whole):
+    if exact or (width, height) == size or width % size[0] or height % size[1]:
         image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-    if image.shape[:2] == size[::-1]:
         return np.ascontiguousarray(image.transpose(2, 0, 1))
     pixels = torch.tensor(image).permute(2, 0, 1)[None]  # (1, 3, H0, W0)
     resized = F.interpolate(pixels, size=size[::-1], mode="bicubic", antialias=True)

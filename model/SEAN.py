@@ -101,7 +101,7 @@ class SEANet(nn.Module):
         num_classes: C, the number of classes.
         classifier_branches: how many of the classifier's four convolutions are used, 1..4.
         use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
-            takes the unweighted features.
+            takes the features themselves, not (1 + M) * features.
         width: factor of the trunk's channels; 1 is the published network.
     """
 
@@ -138,7 +138,11 @@ class SEANet(nn.Module):
         return Output(attention, self.classifier((1 + attention) * features))
 
     def attend(self, features: Tensor) -> Tensor:
-        """Map features, (B, 1024, h, w), to the attention M, (B, 1, h, w), in (0, 1)."""
+        """Map features, (B, 1024 * width, h, w), to the attention M, (B, 1, h, w), in (0, 1).
+
+        The attention has no loss of its own: it learns through its weighting of the features.
+        It starts near 0.5, so the usual thresholds keep every cell at first.
+        """
         context = F.interpolate(
             self.pool(features), size=features.shape[-2:], mode="bilinear", align_corners=True
         )

@@ -8,6 +8,7 @@ ignores.
 from __future__ import annotations
 
 import os
+import textwrap
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,9 +23,6 @@ from utils.errors import UserError
 
 VERSION = 1
 INPUT_SIZE = (1024, 512)
-
-NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64)
-"""Types in state dicts; int64 is for the batch counters of batch norms, which SEANet lacks."""
 
 MOST_CLASSES = 255
 """Train ids are stored in 8 bits, and one of them is for pixels without a class."""
@@ -73,33 +71,6 @@ class CheckpointInfo:
             network.width, input_size, protocol,
         )  # fmt: skip
 
-    def is_valid(self, num_classes: int) -> bool:
-        """Return whether all values, read from a file, have their types and ranges.
-
-        Args:
-            num_classes: of the network in the file.
-        """
-        lists = [self.names, self.colors, self.input_size]
-        if not all(type(values) is tuple for values in (*lists, *self.colors)):
-            return False
-        texts = [self.protocol, *self.names]
-        numbers = [self.branches, *self.input_size]
-        levels = [level for color in self.colors for level in color]
-        return (
-            all(type(text) is str for text in texts)
-            and all(type(number) is int for number in (*numbers, *levels))
-            and type(self.attention) is bool
-            and type(self.width) in (int, float)
-            and self.version == VERSION
-            and len(set(self.names)) == len(self.colors) == num_classes
-            and all(len(color) == 3 for color in self.colors)
-            and all(0 <= level <= 255 for level in levels)
-            and 1 <= self.branches <= 4
-            and 0 < self.width <= 16
-            and len(self.input_size) == 2
-            and all(8 <= side <= 16384 for side in self.input_size)
-        )
-
 
 def released(network: SEANet, info: CheckpointInfo) -> OrderedDict[str, Tensor]:
     """Return the state dict to publish: 39 tensors on the CPU, with ``info`` in its metadata."""
@@ -119,22 +90,20 @@ def load_network(
     attention: bool | None = None,
     input_size: tuple[int, int] | None = None,
 ) -> tuple[SEANet, CheckpointInfo]:
-    """Read a checkpoint; the network's variant is taken from the file if the file says it.
+    """Read a checkpoint of ours or of the original.
 
     Args:
-        path: a checkpoint of ours or of the original.
+        path: of the file.
         num_classes: expected number of classes; None accepts any.
-        branches: for a file that does not say it; by default 2.
+        branches: for a file that does not describe itself; by default 2.
         attention: the same; by default True.
         input_size: the same; by default 1024,512.
 
     Returns:
-        The network on the CPU, and the file's description; ``names`` and ``colors`` are empty if
-        the file has none.
+        The network on the CPU, and the file's description.
 
     Raises:
-        UserError: the file cannot be used, its description is damaged, or an argument contradicts
-            the file.
+        UserError: the file cannot be used, or an argument contradicts it.
     """
     state = read_state_dict(path)
     classes = class_count(state, path)
@@ -156,9 +125,24 @@ def load_network(
             )
     with torch.device("meta"):  # without drawing weights that the file replaces
         network = SEANet(classes, info.branches, info.attention, info.width)
-    check_sean(network, state, path)
-    network.to_empty(device="cpu").load_state_dict(dict(state))  # its metadata may be damaged
-    return network, info
+    load_state(network, state, path, assign=True)
+    return network.float(), info
+
+
+def load_state(network: SEANet, state: StateDict, source: str | Path, **how: bool) -> None:
+    """Load a state dict; ``how`` is that of ``load_state_dict``: ``strict``, ``assign``.
+
+    Raises:
+        UserError: names or shapes are not the network's.
+    """
+    try:
+        network.load_state_dict(dict(state), **how)  # its metadata may be damaged
+    except RuntimeError as error:
+        differences = textwrap.shorten(str(error).partition("\n")[2], 400, placeholder=" ...")
+        raise UserError(
+            f"{source} is not a checkpoint of this network: {differences}\n"
+            "  give a state dict with the names and shapes of SEANet's"
+        ) from None
 
 
 def read_state_dict(path: str | Path) -> StateDict:
@@ -193,21 +177,16 @@ def read_state_dict(path: str | Path) -> StateDict:
             "and in the files named after their score"
         )
     for name, value in state.items():
-        if not _is_plain(value):
+        if (
+            value.layout != torch.strided
+            or value.device.type != "cpu"
+            or value.numel() * value.element_size() > value.untyped_storage().nbytes()
+        ):
             raise UserError(
-                f"{path}: {name} ({value.dtype}, {value.layout}, {value.device}) is not a plain "
-                "tensor\n  give the state dict of a network: dense floats, not meta or expanded"
+                f"{path}: {name} ({value.layout}, {value.device}) is not a plain tensor\n"
+                "  give the state dict of a network: dense, not meta or expanded"
             )
     return state
-
-
-def _is_plain(value: Tensor) -> bool:
-    return (
-        value.layout == torch.strided
-        and value.device.type == "cpu"
-        and value.dtype in NUMBERS
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
 
 
 def class_count(state: StateDict, source: str | Path) -> int:
@@ -217,60 +196,12 @@ def class_count(state: StateDict, source: str | Path) -> int:
         UserError: the state dict is not a SEANet's.
     """
     bias = state.get(CLASSIFIER_BIAS)
-    if bias is None or "aconv.weight" not in state:
-        raise no_fit(state, source)
-    if bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
+    if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
         raise UserError(
-            f"{source}: {CLASSIFIER_BIAS} is {tuple(bias.shape)}, not one number for each of 2 to "
-            f"{MOST_CLASSES} classes\n  the file is of another network"
+            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} of 2 to "
+            f"{MOST_CLASSES} classes\n  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
         )
     return len(bias)
-
-
-def check_sean(network: SEANet, state: StateDict, source: str | Path) -> None:
-    """Check that a state dict has the names and shapes of the network's.
-
-    Raises:
-        UserError: it has not.
-    """
-    classes = class_count(state, source)
-    if classes != network.num_classes:
-        raise UserError(
-            f"{source} is a checkpoint for {classes} classes, not {network.num_classes}\n"
-            "  19 classes: SEAN_GTA5.py, 16 classes: SEAN_Synthia.py; or give --num_classes"
-        )
-    own = network.state_dict()
-    if own.keys() != state.keys():
-        differing = ", ".join(sorted(own.keys() ^ state.keys())[:4])
-        raise UserError(
-            f"{source} is not a SEANet checkpoint of {len(own)} tensors: see {differing}\n"
-            "  give a state dict with the names of SEANet's, no more and no fewer"
-        )
-    check_shapes(network, state, source)
-
-
-def check_shapes(network: SEANet, state: StateDict, source: str | Path) -> None:
-    """Check that tensors have the shapes of the network's of the same names.
-
-    Raises:
-        UserError: one has not, or holds whole numbers.
-    """
-    own = network.state_dict()
-    for name, value in state.items():
-        if own[name].shape != value.shape or not value.is_floating_point():
-            raise UserError(
-                f"{source}: {name} is {tuple(value.shape)} of {value.dtype}, not "
-                f"{tuple(own[name].shape)} of {own[name].dtype}\n  the file is of another network"
-            )
-
-
-def no_fit(state: StateDict, source: str | Path) -> UserError:
-    """Return the error that a state dict is of none of the usable kinds."""
-    return UserError(
-        f"{source}: none of its {len(state)} tensors fits SEANet "
-        f"(the first: {', '.join(list(state)[:3]) or 'none'})\n"
-        "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"
-    )
 
 
 def _read_info(state: StateDict, num_classes: int, path: str | Path) -> CheckpointInfo | None:
@@ -280,10 +211,29 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
     if values is None:
         return None
     try:
-        info = CheckpointInfo(**values)
-        if info.is_valid(num_classes):
+        width, height = map(int, values["input_size"])
+        info = CheckpointInfo(
+            names=tuple(map(str, values["names"])),
+            colors=tuple(
+                (int(red), int(green), int(blue)) for red, green, blue in values["colors"]
+            ),
+            attention=bool(values["attention"]),
+            branches=int(values["branches"]),
+            width=float(values["width"]),
+            input_size=(width, height),
+            protocol=str(values["protocol"]),
+            version=int(values["version"]),
+        )
+        if (
+            info.version == VERSION
+            and len(set(info.names)) == len(info.colors) == num_classes
+            and all(0 <= level <= 255 for color in info.colors for level in color)
+            and 1 <= info.branches <= 4
+            and 0 < info.width <= 16
+            and all(8 <= side <= 16384 for side in info.input_size)
+        ):
             return info
-    except TypeError:  # other names, or numbers instead of lists
+    except Exception:  # values of other types fail in many ways
         pass
     raise UserError(
         f"{path}: its description (classes, variant, input size) is damaged, or of a later version "

@@ -30,11 +30,7 @@ EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
 
 
 class NamedOutputs(nn.Module):
-    """The network with its outputs in a dictionary, so that readers need none of our classes.
-
-    Args:
-        network: what to export.
-    """
+    """A network with its outputs in a dictionary, so that readers need none of our classes."""
 
     def __init__(self, network: SEANet) -> None:
         super().__init__()
@@ -69,8 +65,7 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
         network: set to evaluation mode, its parameters frozen.
         format: ``onnx``, or ``torch_export`` for torch.export.load.
         file: where the bytes go.
-        description: stored in the file: as ONNX metadata, in JSON except for texts; in a .pt2 as
-            ``description.json``.
+        description: becomes ONNX metadata, in JSON except for texts, or a .pt2's description.json.
     """
     module = NamedOutputs(network).eval().requires_grad_(False)
     example = torch.zeros(2, 3, 64, 96)  # a size of 1 would be taken for a constant
@@ -82,18 +77,12 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
     import onnx
 
     exported = torch.onnx.export(
-        module,
-        (example,),
-        input_names=["images"],
-        output_names=["attention", "logits"],
+        module, (example,), input_names=["images"], output_names=["attention", "logits"],
         dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+        dynamo=True, external_data=False, verbose=False,
+    )  # fmt: skip
     assert exported is not None  # None only if a file name is given
     graph = exported.model_proto
-    graph.doc_string = "SEAN: images -> attention, logits; see the metadata"
     notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
     onnx.helper.set_model_props(graph, notes)
     file.write(graph.SerializeToString())
@@ -123,20 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.checkpoint, None, options.classifier_branches, options.attention, options.input_size
     )
     output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
-    _check(options.format, output)
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if options.format == "onnx" and missing:
+        raise UserError(f"--format onnx needs {missing[0]}\n  pip install onnx onnxscript")
+    if os.path.lexists(output):
+        raise UserError(f"{output} exists\n  choose another --output, or remove it")
     with whole_file(output) as file:
         export(network, options.format, file, describe(network, info))
     print(f"{output}: {network.num_classes} classes, {output.stat().st_size / 1e6:.0f} MB")
-
-
-def _check(format: str, output: Path) -> None:
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if format == "onnx" and missing:
-        raise UserError(
-            f"--format onnx needs {' and '.join(missing)}\n  pip install onnx onnxscript"
-        )
-    if os.path.lexists(output):
-        raise UserError(f"{output} exists\n  choose another --output, or remove it")
 
 
 if __name__ == "__main__":

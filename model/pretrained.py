@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from model.checkpoint import StateDict, check_sean, check_shapes, no_fit, read_state_dict
+from model.checkpoint import StateDict, class_count, load_state, read_state_dict
 from model.SEAN import SEANet
 from utils.errors import UserError
 
@@ -23,7 +24,7 @@ TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CAFFE_STYLE_MEAN, CAFFE_STYLE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
+CAFFE_MEAN, CAFFE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
 """The transforms of torchvision's IMAGENET1K_V1 and IMAGENET1K_FEATURES weights."""
 
 INPUT_STD = 58.0
@@ -43,7 +44,7 @@ def initialize(network: SEANet, restore_from: str) -> str:
         What was loaded and what was not, for the log.
 
     Raises:
-        UserError: no such file, not a state dict, for another class count, or nothing fits.
+        UserError: there is no such file, or it does not fit.
     """
     if restore_from == "none":
         he_initialize(network)
@@ -61,61 +62,64 @@ def initialize(network: SEANet, restore_from: str) -> str:
 
 
 def he_initialize(network: SEANet) -> None:
-    """Draw weights with which a network of ReLUs trains from scratch; the classifier keeps its own.
-
-    The first layer is scaled down by the input's spread, so that every layer's output is of size 1.
-    """
+    """Draw the trunk's weights so that every layer's output is of size 1."""
     trunk = [layer for layer in network.features if isinstance(layer, nn.Conv2d)]
     for layer in trunk:
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     with torch.no_grad():
-        trunk[0].weight /= INPUT_STD
+        trunk[0].weight /= INPUT_STD  # its input is not normalized
 
 
 def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     """Copy what fits from a state dict, recognizing its kind by its names.
 
-    Args:
-        network: changed in place.
-        state: tensors by name.
-        source: where they come from, for messages.
-
-    Returns:
-        What was loaded and what was not.
-
-    Raises:
-        UserError: the class count differs, shapes differ, or nothing fits.
+    ``source`` says where it comes from, in messages. Returns and raises as `initialize`.
     """
     if "aconv.weight" in state:
-        check_sean(network, state, source)
-        network.load_state_dict(dict(state))  # its metadata may be damaged
+        classes = class_count(state, source)
+        if classes != network.num_classes:
+            raise UserError(
+                f"{source} is a checkpoint for {classes} classes, not {network.num_classes}\n"
+                "  19 classes: SEAN_GTA5.py, 16 classes: SEAN_Synthia.py; or give --num_classes"
+            )
+        load_state(network, state, source)
         return f"loaded all {len(state)} tensors of {source}"
     if "conv1_1.weight" in state:
         kind, names = "fcn8s_from_caffe", CAFFE_NAMES
     elif "features.28.weight" in state:
         kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
     else:
-        raise no_fit(state, source)
-    trunk: StateDict = {}
-    for index, name in zip(TRUNK_INDICES, names, strict=True):
-        for part in ("weight", "bias"):
-            if f"{name}.{part}" not in state:
-                raise UserError(
-                    f"{source} has no {name}.{part}, which {kind} should hold\n"
-                    "  the file is incomplete: fetch it again"
-                )
-            trunk[f"features.{index}.{part}"] = state[f"{name}.{part}"]
-    check_shapes(network, trunk, source)
+        raise UserError(
+            f"{source}: none of its {len(state)} tensors fits SEANet\n"
+            "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"
+        )
+    theirs = {
+        f"features.{index}.{part}": f"{name}.{part}"
+        for index, name in zip(TRUNK_INDICES, names, strict=True)
+        for part in ("weight", "bias")
+    }
+    missing = [name for name in theirs.values() if name not in state]
+    if missing:
+        raise UserError(
+            f"{source} has no {missing[0]}, which {kind} should hold\n"
+            "  the file is incomplete: fetch it again"
+        )
+    trunk = {own: state[name] for own, name in theirs.items()}
+    load_state(network, trunk, source, strict=False)
     if names is not CAFFE_NAMES:
-        kind += f" of {_convert_first_layer(trunk, state.get('classifier.0.weight'))} input"
-    network.load_state_dict(trunk, strict=False)
-    left_out = sorted({name.rsplit(".", 1)[0] for name in state} - set(names))
-    fresh = sorted({name.rsplit(".", 1)[0] for name in network.state_dict().keys() - trunk.keys()})
+        kind += f" of {_convert_first_layer(network, state.get('classifier.0.weight'))} input"
+    left_out = _layers(state.keys()) - set(names)
+    fresh = _layers(network.state_dict().keys() - trunk.keys())
     return (
         f"loaded the 13 convolutions of {source} ({kind}); "
-        f"left out: {', '.join(left_out) or 'nothing'}; newly initialized: {', '.join(fresh)}"
+        f"left out: {', '.join(sorted(left_out)) or 'nothing'}; "
+        f"newly initialized: {', '.join(sorted(fresh))}"
     )
+
+
+def _layers(names: Iterable[str]) -> set[str]:
+    return {name.rpartition(".")[0] for name in names}
 
 
 def download_torchvision() -> StateDict:
@@ -136,28 +140,22 @@ def download_torchvision() -> StateDict:
         ) from None
 
 
-def _convert_first_layer(trunk: StateDict, head: Tensor | None) -> str:
+def _convert_first_layer(network: SEANet, head: Tensor | None) -> str:
     """Convert the first layer from torchvision's input to ours, in place.
 
     With w and b for x = (rgb / 255 - mean) / std, and y = bgr - MEAN_BGR, the outputs are the same
     with w' = w / (255 std) and b' = b + sum(w (MEAN_BGR / 255 - mean) / std). Zero padding stands
     for another gray in y than in x, so outputs at the border differ by at most 0.02 |w|.
 
-    Args:
-        trunk: holds ``features.0``.
-        head: torchvision's first classifier weight; its Caffe-style file fills it with nan.
-
-    Returns:
-        Which input the file's first layer was made for.
+    ``head`` is torchvision's first classifier weight, which its Caffe-style file fills with nan.
+    Returns which input the file's first layer was made for.
     """
     caffe_style = head is not None and bool(head.isnan().any())
-    mean, std = (
-        (CAFFE_STYLE_MEAN, CAFFE_STYLE_STD) if caffe_style else (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    weight, bias = trunk["features.0.weight"].double(), trunk["features.0.bias"].double()
+    mean, std = (CAFFE_MEAN, CAFFE_STD) if caffe_style else (IMAGENET_MEAN, IMAGENET_STD)
+    first = network.get_submodule("features.0")
+    weight, bias = (parameter.detach().double() for parameter in first.parameters())
     scale = torch.tensor(std, dtype=torch.float64).view(1, 3, 1, 1)
     shift = torch.tensor(MEAN_BGR[::-1], dtype=torch.float64) / 255 - torch.tensor(mean)
     offset = (weight / scale * shift.view(1, 3, 1, 1)).sum((1, 2, 3))
-    trunk["features.0.weight"] = (weight / (255 * scale)).flip(1).float()
-    trunk["features.0.bias"] = (bias + offset).float()
+    first.load_state_dict({"weight": (weight / (255 * scale)).flip(1), "bias": bias + offset})
     return "Caffe-style" if caffe_style else "ImageNet-normalized"

@@ -6,17 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.check import check_pair, main, report
+from dataset.check import main
 from dataset.demo import write_demo
-from dataset.gta5_dataset import GTA5Dataset
 from dataset.labels import CITYSCAPES_IDS
 from tests.parity import ROOT
 
@@ -32,34 +31,38 @@ class Result(NamedTuple):
     stdout: str
     stderr: str
 
+    @property
+    def rows(self) -> dict[str, list[str]]:
+        """The words of each line after the first one."""
+        return {line.split()[0]: line.split()[1:] for line in self.stdout.splitlines()}
 
-class Check:
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self.capsys = capsys
 
-    def __call__(self, *words: object) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, words)))
-        output = self.capsys.readouterr()
-        return Result(ended.value.code, output.out, output.err)
+Check = Callable[..., Result]
 
 
 @pytest.fixture
 def check(capsys: pytest.CaptureFixture[str]) -> Check:
-    return Check(capsys)
+    def run(*words: object) -> Result:
+        with pytest.raises(SystemExit) as ended:
+            main(list(map(str, words)))
+        return Result(ended.value.code, *capsys.readouterr())
+
+    return run
 
 
-def test_frequencies_are_those_of_the_label_maps(folder: Path) -> None:
-    dataset = GTA5Dataset(folder, (8, 8))
-    findings = [check_pair(name, dataset) for name in dataset.names]
-    lines = report(dataset, findings)
-    road = next(line for line in lines if line.strip().startswith("road"))
-    ids = np.stack([np.asarray(Image.open(path)) for path in (folder / "labels").iterdir()])
-    assert float(road.split()[1]) == pytest.approx(
-        100 * (ids == CITYSCAPES_IDS["road"]).mean(), abs=1e-3
-    )
-    assert int(road.split()[2]) == 3
-    assert "64x32 (3)" in lines[1]
+def label_ids(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(path)) for path in (folder / "labels").iterdir()])
+
+
+def test_frequencies_are_those_of_the_label_maps(check: Check, folder: Path) -> None:
+    result = check("gta5", folder)
+    assert result.returncode == 0, result.stdout
+    share, images = result.rows["road"]
+    expected = 100 * (label_ids(folder) == CITYSCAPES_IDS["road"]).mean()
+    assert float(share) == pytest.approx(expected, abs=1e-3)
+    assert images == "3"
+    assert "sizes: 64x32 (3)" in result.stdout
+    assert "problems: 0" in result.stdout
 
 
 def test_own_classes_are_summed_over_their_ids(check: Check, folder: Path, tmp_path: Path) -> None:
@@ -71,14 +74,12 @@ def test_own_classes_are_summed_over_their_ids(check: Check, folder: Path, tmp_p
     )
     result = check("gta5", folder, "--classes", classes)
     assert result.returncode == 0, result.stdout
-    ids = np.stack([np.asarray(Image.open(path)) for path in (folder / "labels").iterdir()])
-    rows = {row.split()[0]: row.split()[1:] for row in result.stdout.splitlines()}
-    assert float(rows["ground"][0]) == pytest.approx(100 * np.isin(ids, [7, 8]).mean(), abs=1e-3)
-    assert rows["ground"][1] == "3"
+    expected = 100 * np.isin(label_ids(folder), [7, 8]).mean()
+    assert float(result.rows["ground"][0]) == pytest.approx(expected, abs=1e-3)
+    assert result.rows["ground"][1] == "3"
     target = check("cityscapes", folder.parent / "Cityscapes", "--classes", classes)
-    rows = {row.split()[0]: row.split()[1:] for row in target.stdout.splitlines()}
-    assert rows["ground"] == ["0.000", "0"]
-    assert float(rows["air"][0]) > 0
+    assert target.rows["ground"] == ["0.000", "0"]
+    assert float(target.rows["air"][0]) > 0
     assert check("gta5", folder, "--classes", tmp_path / "no.yaml").returncode == 2
 
 
@@ -91,16 +92,8 @@ def test_problems_are_counted_and_named(check: Check, folder: Path) -> None:
     assert "problems: 2" in result.stdout
     assert "00002.png: it is empty" in result.stdout
     assert "00003.png has no pixel of a known class" in result.stdout
+    assert "sizes: 64x32 (2), unreadable (1)" in result.stdout
     assert "another size than their image: 1" in result.stdout
-
-
-def test_whole_folder_and_wrong_path(check: Check, folder: Path) -> None:
-    whole = check("cityscapes", folder.parent / "Cityscapes", "--split", "train")
-    assert whole.returncode == 0
-    assert "problems: 0" in whole.stdout
-    missing = check("gta5", folder / "no")
-    assert missing.returncode == 2
-    assert missing.stderr.startswith("error: no images under")
 
 
 def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder: Path) -> None:
@@ -108,27 +101,13 @@ def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder:
     (folder / "images/00003.png").unlink()
     result = check("gta5", folder)
     assert result.returncode == 2
-    assert "images without label map: 1; label maps without image: 1" in result.stdout
+    assert "images without label map: 1\n" in result.stdout
     assert "problems: 2" in result.stdout
-    assert f"{folder / 'images/00002.png'} has no label map\n  expected: " in result.stdout
+    assert f"cannot read {folder / 'labels/00002.png'}: No such file" in result.stdout
     assert f"{folder / 'labels/00003.png'} belongs to no image" in result.stdout
-    assert "64x32 (2)" in result.stdout
-    assert "modes of label maps: P (1), missing (1)" in result.stdout
-    assert any(line.split()[:1] == ["road"] for line in result.stdout.splitlines())
     names = folder.parent / "list.txt"
     names.write_text("00001.png\n")
     assert check("gta5", folder, "--list", names).returncode == 0
-
-
-def test_modes_tell_16_bits(check: Check, folder: Path) -> None:
-    ids = np.zeros((32, 64, 3), np.uint16)
-    ids[..., 2] = 3  # OpenCV's order is BGR
-    for number in (1, 2, 3):
-        cv2.imwrite(str(folder / f"labels/{number:05d}.png"), ids)
-    result = check("synthia", folder)
-    assert result.returncode == 0, result.stdout
-    assert "modes: RGB (3)" in result.stdout
-    assert "modes of label maps: RGB of 16 bits (3)" in result.stdout
 
 
 def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
@@ -137,7 +116,6 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
     assert plain.returncode == 0, plain.stdout
     assert "4 images" in plain.stdout
     assert "64x32 (3), 20x10 (1)" in plain.stdout
-    assert "modes: RGB (3), L (1)" in plain.stdout
     assert "no label maps" in plain.stdout
     (folder / "images/00001.png").write_bytes(b"")
     assert "00001.png: it is empty" in check("cityscapes", folder / "images").stdout
@@ -152,7 +130,7 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
     assert str(folder / "images/labels") in source.stderr
 
 
-@pytest.mark.parametrize("words", [["--show", "-3"], ["--split", "tset"], ["--shwo", "3"]])
+@pytest.mark.parametrize("words", [["--split", "tset"], ["--spilt", "val"]])
 def test_a_wrong_option_ends_in_one_message(check: Check, folder: Path, words: list[str]) -> None:
     result = check("gta5", folder, *words)
     assert result.returncode == 2

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from torch import nn
 
 from dataset.labels import CLASSES_16, CLASSES_19
 from model.checkpoint import CheckpointInfo, class_count, load_network, read_state_dict, released
@@ -36,21 +35,15 @@ def small():
     return SEANet(19, width=1 / 16)
 
 
-@pytest.fixture(scope="module")
-def saved(small, tmp_path_factory):
-    return save(tmp_path_factory.mktemp("weights") / "net.pth", small, info_of(small))
-
-
 @pytest.mark.parametrize(
-    "variant",
+    ("space", "variant"),
     [
-        {},
-        {"use_attention": False},
-        {"classifier_branches": 4},
-        {"classifier_branches": 1, "use_attention": False, "width": 1 / 32},
+        (CLASSES_19, {}),
+        (CLASSES_16, {"use_attention": False}),
+        (CLASSES_16, {"classifier_branches": 4}),
+        (CLASSES_19, {"classifier_branches": 1, "use_attention": False, "width": 1 / 32}),
     ],
 )
-@pytest.mark.parametrize("space", [CLASSES_19, CLASSES_16])
 def test_a_file_gives_the_network_back(tmp_path, variant, space):
     network = SEANet(space.num_classes, **{"width": 1 / 16} | variant).eval()
     path = save(tmp_path / "net.pth", network, info_of(network, space))
@@ -61,47 +54,31 @@ def test_a_file_gives_the_network_back(tmp_path, variant, space):
     with torch.no_grad():
         for expected, found in zip(network(images), loaded.eval()(images), strict=True):
             assert torch.equal(expected, found)
+    trained = dict(network.named_parameters())
     for name, parameter in loaded.named_parameters():
-        trained = dict(network.named_parameters())[name]
-        assert parameter.requires_grad == trained.requires_grad, name
-        assert parameter.is_contiguous()
+        assert parameter.requires_grad == trained[name].requires_grad, name
 
 
 def test_released_files_are_contiguous_and_equal(small, tmp_path):
     """Whatever the memory order of the network, which a GPU changes."""
-    state = released(small, info_of(small))
     other = SEANet(19, width=1 / 16)
     other.load_state_dict(small.state_dict())
     other.to(memory_format=torch.channels_last)
     assert all(value.is_contiguous() for value in released(other, info_of(small)).values())
-    save_tensors(tmp_path / "a.pth", state)
-    save(tmp_path / "b.pth", other, info_of(other))
-    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
-
-
-def nested(state):
-    """A module that has the parameters of a state dict, and nothing of ours."""
-    root = nn.Module()
-    for name, value in state.items():
-        *path, last = name.split(".")
-        module = root
-        for part in path:
-            if part not in dict(module.named_children()):
-                module.add_module(part, nn.Module())
-            module = module.get_submodule(part)
-        module.register_parameter(last, nn.Parameter(torch.zeros_like(value)))
-    return root
+    first = save(tmp_path / "a.pth", small, info_of(small))
+    second = save(tmp_path / "b.pth", other, info_of(other))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_the_original_loads_our_file(tmp_path):
-    """Strictly, into a module of the 39 names; without our classes, and weights only."""
+    """By torch.load and a strict load_state_dict of the 39 names."""
     network = reference_network(19)
-    path = save(tmp_path / "net.pth", network, info_of(network))
+    state = torch.load(save(tmp_path / "net.pth", network, info_of(network)), weights_only=True)
     reference = as_tensors(fixture.reference_state(19))
-    original = nested(reference)
-    state = torch.load(path, weights_only=True)
-    original.load_state_dict(state, strict=True)
+    assert set(state) == set(reference)
     assert len(state) == 39
+    original = SEANet(19)
+    original.load_state_dict(state, strict=True)
     for name, value in original.state_dict().items():
         assert torch.equal(value, reference[name]), name
 
@@ -118,6 +95,15 @@ def test_the_originals_file_loads(tmp_path):
     assert (info.attention, info.branches, info.input_size) == (False, 4, (64, 32))
 
 
+def test_weights_of_other_precision_become_float32(tmp_path, small):
+    state = released(small, info_of(small))
+    for name in state:
+        state[name] = state[name].double()
+    torch.save(state, tmp_path / "net.pth")
+    network, _ = load_network(tmp_path / "net.pth")
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize(
     ("arguments", "option", "trained"),
     [
@@ -127,60 +113,52 @@ def test_the_originals_file_loads(tmp_path):
         ({"input_size": (1024, 512)}, "--input_size", "96,48"),
     ],
 )
-def test_an_option_that_contradicts_the_file_is_refused(saved, arguments, option, trained):
+def test_an_option_that_contradicts_the_file_is_refused(
+    tmp_path, small, arguments, option, trained
+):
+    path = save(tmp_path / "net.pth", small, info_of(small))
+    agreeing = {"num_classes": 19, "branches": 2, "attention": True, "input_size": SIZE}
+    assert load_network(path, **agreeing)[1] == info_of(small)
     with pytest.raises(UserError) as caught:
-        load_network(saved, **arguments)
-    message = f"{option} contradicts {saved}: it was trained with {trained}\n  leave the option out"
+        load_network(path, **agreeing | arguments)
+    message = f"{option} contradicts {path}: it was trained with {trained}\n  leave the option out"
     assert str(caught.value).startswith(message)
-
-
-def test_options_that_agree_with_the_file_are_accepted(saved, small, tmp_path):
-    _, info = load_network(saved, 19, 2, None, SIZE)
-    assert info == info_of(small)
-    plain = SEANet(19, use_attention=False, width=1 / 16)
-    load_network(save(tmp_path / "plain.pth", plain, info_of(plain)), attention=False)
 
 
 @pytest.mark.parametrize(
     "change",
     [
         {"names": CLASSES_16.names, "colors": CLASSES_16.colors},
-        {"names": "abcdefghijklmnopqrs"},
         {"names": ("road",) * 19},
-        {"names": (*CLASSES_19.names[:18], 7)},
+        {"names": 7},
         {"colors": CLASSES_19.colors[:18]},
         {"colors": ((0, 0, 256),) * 19},
-        {"colors": ((0, 0, 0.5),) * 19},
         {"colors": (7,) * 19},
-        {"attention": 1},
         {"branches": 0},
-        {"branches": True},
-        {"width": 0},
+        {"branches": "two"},
         {"width": 1e9},
         {"width": float("nan")},
         {"input_size": (64,)},
         {"input_size": (64, 1_000_000)},
-        {"input_size": 64},
-        {"protocol": None},
         {"version": 2},
-        {"more": 1},
         7,
-        [],
+        {},
     ],
     ids=str,
 )
 def test_a_damaged_description_is_refused(tmp_path, small, change):
     state = released(small, info_of(small))
-    values = asdict(info_of(small)) | change if isinstance(change, dict) else change
+    values = asdict(info_of(small)) | change if isinstance(change, dict) and change else change
     state._metadata[""]["sean"] = values
     torch.save(state, tmp_path / "net.pth")
     with pytest.raises(UserError, match=r"net\.pth: its description .* is damaged.*\n  "):
         load_network(tmp_path / "net.pth")
 
 
-@pytest.mark.parametrize("metadata", [None, 7, [], {}, {"": 7}, {"": {}}], ids=str)
-def test_other_metadata_is_no_description(tmp_path, small, metadata):
-    state = released(SEANet(19), info_of(small))
+@pytest.mark.parametrize("metadata", [None, {"": 7}], ids=str)
+def test_other_metadata_is_no_description(tmp_path, metadata):
+    network = SEANet(19)
+    state = released(network, info_of(network))
     state._metadata = metadata
     torch.save(state, tmp_path / "net.pth")
     assert load_network(tmp_path / "net.pth")[1].names == ()
@@ -188,26 +166,17 @@ def test_other_metadata_is_no_description(tmp_path, small, metadata):
 
 def test_a_width_that_is_not_the_files_is_refused(tmp_path, small):
     path = save(tmp_path / "net.pth", small, replace(info_of(small), width=1.0))
-    with pytest.raises(UserError, match=r"net\.pth: features\.0\.weight is \(4, 3, 3, 3\)"):
+    with pytest.raises(UserError, match=r"net\.pth .*size mismatch for features\.0\.weight.*\n  "):
         load_network(path)
 
 
-@pytest.mark.parametrize("classes", [16, 19])
-def test_class_count_is_read_from_a_checkpoint(classes):
-    with torch.device("meta"):
-        assert class_count(SEANet(classes).state_dict(), "net.pth") == classes
-
-
 def test_class_count_of_something_else_is_refused():
-    with pytest.raises(UserError, match=r"fcn8s\.pth"):
-        class_count({"conv1_1.weight": torch.zeros(3)}, "fcn8s.pth")
-
-
-@pytest.mark.parametrize("shape", [(), (19, 1), (1,), (256,)])
-def test_class_count_of_another_shape_is_refused(shape):
-    state = {"aconv.weight": torch.zeros(1), BIAS: torch.zeros(shape)}
-    with pytest.raises(UserError, match=re.escape(f"net.pth: {BIAS} is {shape}")):
-        class_count(state, "net.pth")
+    assert class_count({BIAS: torch.zeros(7)}, "net.pth") == 7
+    states = [{"conv1_1.weight": torch.zeros(3)}]
+    states += [{BIAS: torch.zeros(shape)} for shape in ((), (19, 1), (1,), (256,))]
+    for state in states:
+        with pytest.raises(UserError, match=r"net\.pth is not a SEANet checkpoint.*\n  "):
+            class_count(state, "net.pth")
 
 
 def test_missing_file_is_named(tmp_path):
@@ -222,8 +191,6 @@ def test_missing_file_is_named(tmp_path):
         pytest.param(torch.zeros(19).to_sparse(), id="sparse"),
         pytest.param(torch.zeros(19, device="meta"), id="meta"),
         pytest.param(torch.zeros(1).expand(1_000_000_000), id="expanded"),
-        pytest.param(torch.zeros(19, dtype=torch.complex64), id="complex"),
-        pytest.param(torch.zeros(19).to(torch.float8_e4m3fn), id="float8"),
     ],
 )
 def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
@@ -244,13 +211,8 @@ def saved_bytes(tmp_path, content, **options):
     [
         pytest.param(b"", id="empty"),
         pytest.param(bytes(1000), id="zeros"),
-        pytest.param(b"hello\n", id="text"),
-        pytest.param(b"these are not weights\n", id="other text"),
-        pytest.param(b"a text file\n", id="text again"),
+        pytest.param(b"these are not weights\n", id="text"),
         pytest.param(b"<!DOCTYPE html><title>Quota exceeded</title>", id="web page"),
-        pytest.param(b'{"a": 1}', id="JSON"),
-        pytest.param(b"\x89PNG\r\n\x1a\n" + bytes(100), id="PNG"),
-        pytest.param(b"\x80\x02.", id="empty pickle"),
         pytest.param(pickle.dumps([1, 2, 3], protocol=2), id="pickle"),
     ],
 )
@@ -273,21 +235,17 @@ def test_truncated_checkpoint_is_refused(tmp_path, zipped, share):
         read_state_dict(path)
 
 
-@pytest.mark.parametrize("kind", ["pickle", "zip", "legacy"])
-def test_code_in_a_file_is_not_run(tmp_path, kind):
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_file_is_not_run(tmp_path, zipped):
     marker = tmp_path / "executed"
 
     class Payload:
         def __reduce__(self):
             return os.mkdir, (str(marker),)
 
-    if kind == "pickle":
-        content = pickle.dumps({"aconv.weight": Payload()}, protocol=2)
-    else:
-        state = {"aconv.weight": Payload()}
-        content = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=kind == "zip")
     path = tmp_path / "net.pth"
-    path.write_bytes(content)
+    state = {"aconv.weight": Payload()}
+    path.write_bytes(saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped))
     with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         read_state_dict(path)
     assert not marker.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from pathlib import Path
+from textwrap import indent
 
 import numpy as np
 import pytest
@@ -42,46 +43,36 @@ def classes(count: int) -> str:
     return "classes:\n" + "".join(f"  c{i}: {CLASS % (i, i)}\n" for i in range(count))
 
 
-# What replaces what, the key, and what is said of it.
-MISTAKES: dict[str, tuple[str, str, str, str]] = {
-    "empty file": (GOOD, "", "the file", "instead of keys with values"),
-    "list as file": (GOOD, "- road\n- sky\n", "the file", "a list instead of"),
-    "text as file": (GOOD, "road", "the file", "'road' instead of"),
-    "no classes": (GOOD, "source: {images: a, labels: b}\n", "classes", "missing"),
-    "classes as list": (GOOD, "classes: [road, sky]\n", "classes", "a list instead of"),
-    "classes as nothing": (GOOD, "classes:\n", "classes", "'' instead of"),
-    "one class": (GOOD, classes(1), "classes", "it has 1\n"),
-    "too many classes": (GOOD, classes(256), "classes", "it has 256\n"),
-    "unknown section": ("target:\n  images", "taget:\n  images", "taget", "unknown key"),
-    "nameless class": ("  fence gate:", "  ' ':", "classes", "' ' is no name"),
-    "name of two lines": ("  fence gate:", '  "a\\nb":', "classes", r"'a\nb' is no name"),
+# What replaces what, and how the message begins.
+MISTAKES: dict[str, tuple[str, str, str]] = {
+    "empty file": (GOOD, "", "the file: '' instead of keys with values"),
+    "list as file": (GOOD, "- road\n- sky\n", "the file: a list instead of"),
+    "no classes": (GOOD, "source: {images: a}\n", "the file: the key classes is missing"),
+    "classes as list": (GOOD, "classes: [road, sky]\n", "classes: a list instead of"),
+    "one class": (GOOD, classes(1), "classes: 1 instead of 2 to 255"),
+    "too many classes": (GOOD, classes(256), "classes: 256 instead of 2 to 255"),
+    "unknown section": ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
     "class as id": ("  sky: {color: [70, 130, 180], source: [400, 65535]}", "  sky: 3",
-                    "classes.sky", "'3' instead of keys with values"),
-    "unknown key": ("    color:", "    colour:", "classes.road.colour", "unknown key"),
-    "no color": ("    color: [128, 64, 128]\n", "", "classes.road.color", "missing"),
-    "no source": ("    source: 1\n", "", "classes.road.source", "missing"),
-    "two color values": ("64, 128]", "64]", "classes.road.color", "2 number(s) instead of 3"),
-    "color of 256": ("64, 128]", "64, 256]", "classes.road.color", "'256' instead of a whole"),
-    "color in hex": ("[128, 64, 128]", "0x804080", "classes.road.color", "'0x804080'"),
-    "color as nothing": ("[128, 64, 128]", "", "classes.road.color", "number from 0 to 255"),
-    "color of two classes": ("[70, 130, 180]", "[128, 64, 128]", "classes.sky.color",
-                             "[128, 64, 128] is given to road already"),
-    "no ids": ("[7, 8]", "[]", "classes.road.target", "no number"),
-    "id of 17 bits": ("65535", "65536", "classes.sky.source", "from 0 to 65535"),
-    "id of two classes": ("400", "1", "classes.sky.source", "1 is given to road already"),
-    "id twice": ("[7, 8]", "[7, 7]", "classes.road.target", "7 is given to road already"),
+                    "classes.sky: '3' instead of keys with values"),
+    "unknown key": ("    color:", "    colour:", "classes.road: unknown key colour"),
+    "no color": ("    color: [128, 64, 128]\n", "", "classes.road: the key color is missing"),
+    "no source": ("    source: 1\n", "", "classes.road: the key source is missing"),
+    "two color values": ("64, 128]", "64]", "classes.road.color: 2 numbers instead of red"),
+    "color of 256": ("64, 128]", "64, 256]", "classes.road.color: '256' instead of a whole"),
+    "color in hex": ("[128, 64, 128]", "0x804080", "classes.road.color: '0x804080' instead"),
+    "color of two classes": ("[70, 130, 180]", "[128, 64, 128]",
+                             "classes.sky.color: (128, 64, 128) is given to road already"),
+    "id of 17 bits": ("65535", "65536", "classes.sky.source: '65536' instead of a whole number"),
+    "id of two classes": ("400", "1", "classes.sky.source: 1 is given to road already"),
     "folders as text": ("source:\n  images: renders/rgb\n  labels: renders/ids", "source: renders",
-                        "source", "'renders' instead of keys"),
-    "no labels folder": ("  labels: renders/ids\n", "", "source.labels", "missing"),
-    "unknown folder key": ("label_suffix", "suffix", "target.suffix", "unknown key"),
-    "list as suffix": ("_ids", "[a]", "target.label_suffix", "a list instead of text"),
-    "other braces": ("renders/rgb", "r/{part}", "source.images", "other braces than {split}"),
-    "folder above": ("renders/rgb", "../rgb", "source.images", "leaves the data folder"),
-    "absolute folder": ("renders/ids", "/ids", "source.labels", "leaves the data folder"),
-    "labels as images": ("renders/ids", "renders/rgb", "source.labels", "the same files"),
+                        "source: 'renders' instead of keys"),
+    "no labels folder": ("  labels: renders/ids\n", "", "source: the key labels is missing"),
+    "unknown folder key": ("label_suffix", "suffix", "target: unknown key suffix"),
+    "list as suffix": ("_ids", "[a]", "target.label_suffix: a list instead of text"),
+    "labels as images": ("renders/ids", "renders/rgb", "source.labels: the same files"),
 } | {
-    f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source", " instead of")
-    for value in ("-1", "1.5", "1e0", "010", "0x1", "1_0", "1:30", "yes", "true", "~", "[[1]]")
+    f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source: ")
+    for value in ("-1", "1.5", "1e0", "010", "1_0", "yes", "~", "[[1]]", "9" * 5000)
 }  # fmt: skip
 
 LAUGHS = "a: &a [x, x]\n" + "".join(
@@ -90,13 +81,10 @@ LAUGHS = "a: &a [x, x]\n" + "".join(
 )
 NOT_PLAIN = {
     "unclosed": (b"a:\n  b: [1, 2\nc: 3\n", "line 3"),
-    "tab": (b"a:\n\tb: 1\n", "line 2"),
-    "bad indent": (b"a:\n  b: 1\n c: 2\n", "line 3"),
     "two documents": (b"a: 1\n---\nb: 2\n", "line 2"),
     "class twice": (GOOD.replace("fence gate", "road").encode(), "the key road is given twice"),
-    "section twice": (GOOD.replace("target:\n", "source:\n").encode(), "the key source is given"),
-    "key twice": (GOOD.replace("target: [7", "source: [7").encode(), "line 3: the key source is"),
-    "list as name": (GOOD.replace("fence gate", "[a]").encode(), "line 7: found unhashable key"),
+    "key twice": (GOOD.replace("target: [7", "source: [7").encode(), "twice at line 3"),
+    "list as name": (GOOD.replace("fence gate", "[a]").encode(), "line 7"),
     "recursive alias": (b"classes: &x\n  a: *x\n", "recursive"),
     "control character": (b"a: 1\nb: \x07\n", "special characters"),
     "nested too deeply": (b"a: " + b"[" * 5000 + b"]" * 5000, "recursion"),
@@ -112,14 +100,14 @@ def read(folder: Path, text: str | bytes = GOOD) -> OwnClasses:
 
 @pytest.mark.parametrize("case", MISTAKES)
 def test_a_mistake_is_told_with_its_key(case: str, tmp_path: Path) -> None:
-    old, new, key, problem = MISTAKES[case]
+    old, new, problem = MISTAKES[case]
     assert GOOD.count(old) == 1
     with pytest.raises(UserError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     message = str(caught.value)
-    assert message.startswith(f"{tmp_path / 'classes.yaml'}, {key}: ")
-    assert problem in message
+    assert message.startswith(f"{tmp_path / 'classes.yaml'}, {problem}")
     assert "\n  " in message, "no remedy"
+    assert len(message) < len(str(tmp_path)) + 250
 
 
 @pytest.mark.parametrize("case", NOT_PLAIN)
@@ -131,6 +119,7 @@ def test_what_is_not_plain_yaml_is_refused(case: str, tmp_path: Path) -> None:
     assert message.startswith(f"cannot read {tmp_path / 'classes.yaml'}: ")
     assert fragment in message
     assert len(message.splitlines()) == 2
+    assert message.count("classes.yaml") == 1
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -139,7 +128,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [LAUGHS, f"classes:\n  {LAUGHS}".replace("\n", "\n  "), "a: !!python/name:os.abort 1"]
+    "text", [LAUGHS, "classes:\n" + indent(LAUGHS, "  "), "a: !!python/name:os.abort 1"]
 )
 def test_nothing_in_a_file_multiplies_or_runs(text: str, tmp_path: Path) -> None:
     started = time.monotonic()
@@ -164,22 +153,11 @@ def test_what_a_file_means(start: str, tmp_path: Path) -> None:
     assert (source.name, source.is_target, target.is_target) == ("GTA-5", False, True)
 
 
-def test_255_classes_fit(tmp_path: Path) -> None:
+def test_255_classes_and_the_example_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, classes(255)).num_classes == 255
-
-
-def test_the_example_is_read() -> None:
     own = read_classes(str(ROOT / "examples/own_classes/classes.yaml"))
     assert own.label_space.names[0] == "road"
     assert own.describe(CITYSCAPES).layouts[0].label_suffix == "_ids"
-
-
-def test_meaning_is_all_but_the_colors(tmp_path: Path) -> None:
-    meaning = read(tmp_path).meaning
-    recolored = "# mine\n" + GOOD.replace("[70, 130, 180]", "[1, 2, 3]")
-    assert read(tmp_path, recolored).meaning == meaning
-    for old, new in (("[7, 8]", "[7, 9]"), ("sky", "air"), ("renders/rgb", "r"), ("_ids", "_i")):
-        assert read(tmp_path, GOOD.replace(old, new)).meaning != meaning
 
 
 def write_pair(root: Path, image: str, label: str, ids: np.ndarray) -> None:
@@ -218,7 +196,7 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path: Path) ->
     write_pair(tmp_path / "plain", "images/x.png", "labels/x.png", ids)
     for folder, name in (("city", "x_leftImg8bit.png"), ("plain", "x.png")):
         assert CityscapesDataset(tmp_path / folder, (8, 8), own_classes=own).names == [name]
-    with pytest.raises(UserError, match=r"leftImg8bit/val or .*/images"):
+    with pytest.raises(UserError, match=r"leftImg8bit/val/.* or .*/images/"):
         CityscapesDataset(tmp_path / "none", (8, 8), own_classes=own)
 
 

@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 from dataset.demo import write_demo
-from dataset.labels import CLASSES_16, LabelSpace
+from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
 from tests.test_evaluation import SIZE, read, run, stems
 from utils.files import save_tensors
+from utils.options import DEMO_RUNS
 
+OWN = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
 
 Capture = pytest.CaptureFixture[str]
@@ -42,8 +44,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ablation", CLASSES_16, {"use_attention": False, "classifier_branches": 1}),
         ("four", CLASSES_16, {"classifier_branches": 4}),
         ("reversed", own, {}),
+        ("three", OWN, {}),
     ):
-        network = SEANet(16, width=1 / 16, **variant)
+        network = SEANet(space.num_classes, width=1 / 16, **variant)
         info = CheckpointInfo.of(network, space.names, space.colors, SIZE, "")
         save_tensors(folder / f"{name}.pth", released(network, info))
     return folder
@@ -64,8 +67,8 @@ def refused(capsys: Capture, checkpoint: Path, data: Path, folder: Path, *more: 
     ("name", "named"),
     [
         ("plain", ", fp32, scored"),
-        ("ablation", ", fp32, without attention, 1 classifier branch, scored"),
-        ("four", ", fp32, 4 classifier branches, scored"),
+        ("ablation", ", fp32, without attention, classifier branches: 1, scored"),
+        ("four", ", fp32, classifier branches: 4, scored"),
     ],
 )
 def test_protocol_names_the_variant(
@@ -90,89 +93,67 @@ def unlabelled(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "Cityscapes"
 
 
-def check_unscored(folder: Path, reason: str, output: str) -> None:
-    text = (folder / "Evaluation.txt").read_text()
-    assert "nothing was scored" in text
-    assert reason in text
-    assert text in output
-    assert len(text.splitlines()) == 1
-    assert not list(folder.glob("scores.*"))
-    assert "<table" not in (folder / "report.html").read_text()
-
-
+@pytest.mark.parametrize("void", [False, True])
 def test_without_labels_it_predicts_and_says_so(
-    small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
+    void: bool, small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    folder = tmp_path / "maps"
+    """Cityscapes publishes label maps of its test split that name no class."""
+    label_folder, folder = unlabelled / "gtFine/test/demo", tmp_path / "maps"
+    if void:
+        label_folder.mkdir(parents=True)
+        for stem in stems(unlabelled, "test"):
+            name = stem.replace("_leftImg8bit", "_gtFine_labelIds.png")
+            size = Image.open(unlabelled / f"leftImg8bit/test/demo/{stem}.png").size
+            Image.new("L", size, 3).save(label_folder / name)
     folder.mkdir()
     (folder / "scores.json").write_text("of an earlier run")
     more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
     run(small / "plain.pth", unlabelled, folder, *more, *PICTURES)
-    check_unscored(folder, "gtFine/test are missing", capsys.readouterr().out)
+    text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
+    reason = "hold no pixel of a class" if void else "gtFine/test are missing"
+    assert re.search(f"nothing was scored: .*{reason}", text)
+    assert text in capsys.readouterr().out
+    assert len(text.splitlines()) == 1
+    assert not list(folder.glob("scores.*"))
+    assert "<table" not in page
+    assert "ground truth" not in page
     shapes = [read(folder / f"label_ids/{s}.png").shape for s in stems(unlabelled, "test")]
     assert shapes == [(64, 128), (60, 100)]  # the images' own sizes
-
-
-def test_labels_that_name_no_class_score_nothing(
-    small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    """As Cityscapes publishes those of its test split."""
-    void = unlabelled / "gtFine/test/demo"
-    void.mkdir(parents=True)
-    for stem in stems(unlabelled, "test"):
-        name = stem.replace("_leftImg8bit", "_gtFine_labelIds.png")
-        Image.new("L", (128, 64), 3).save(void / name)
-    folder = tmp_path / "maps"
-    run(small / "plain.pth", unlabelled, folder, "--split", "test", "--report")
-    check_unscored(folder, "hold no pixel of a class", capsys.readouterr().out)
-    assert "ground truth" not in (folder / "report.html").read_text()
-
-
-def test_split_train_is_other_images(small: Path, data: Path, tmp_path: Path) -> None:
-    run(small / "plain.pth", data, tmp_path, "--split", "train")
-    protocol = (tmp_path / "Evaluation.txt").read_text().splitlines()[0]
-    assert f"3 images of {data / 'leftImg8bit/train'} (split train)" in protocol
-    assert "scored at the label maps' own size" in protocol
 
 
 def test_more_images_at_once_score_the_same(small: Path, data: Path, tmp_path: Path) -> None:
     texts = []
     for size in (1, 2):
-        run(small / "plain.pth", data, tmp_path / str(size), "--batch_size", size)
+        more = ("--batch_size", size, "--split", "train")
+        run(small / "plain.pth", data, tmp_path / str(size), *more)
         texts.append((tmp_path / f"{size}/scores.csv").read_text())
     assert texts[0] == texts[1]
+    protocol = (tmp_path / "1/Evaluation.txt").read_text().splitlines()[0]
+    assert f"3 images of {data / 'leftImg8bit/train'} (split train)" in protocol
 
 
 # --- mistakes ---------------------------------------------------------------------------------
 
 
-def test_some_labels_missing_is_a_mistake(
+def test_folders_that_cannot_be_scored_are_refused(
     small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     stem = stems(unlabelled, "test")[0].replace("_leftImg8bit", "_gtFine_labelIds")
     (unlabelled / "gtFine/test/demo").mkdir(parents=True)
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
-    message = refused(capsys, small / "plain.pth", unlabelled, tmp_path / "m", "--split", "test")
-    assert "1 of 2 images have no label map" in message
-
-
-def test_a_plain_folder_is_for_own_images(
-    small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    folder = unlabelled / "leftImg8bit/test"
-    assert "--images" in refused(capsys, small / "plain.pth", folder, tmp_path / "maps")
-
-
-def test_split_without_images_names_it(
-    small: Path, data: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    message = refused(capsys, small / "plain.pth", data, tmp_path, "--split", "test")
-    assert re.search(r"leftImg8bit/test\n  expected: .*gtFine/test", message)
+    for root, split, fragment in (
+        (unlabelled, "test", "1 of 2 images have no label map"),
+        (unlabelled, "val", "no images under"),
+        (unlabelled / "leftImg8bit/test", "val", "give --images"),
+    ):
+        more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
+        assert fragment in refused(capsys, *more)
 
 
 @pytest.mark.parametrize(
     ("name", "more", "fragment"),
     [
+        ("three", [], "is a checkpoint for 3 classes; Cityscapes is labelled for 19 or 16"),
         ("ablation", ["--save_attention"], "leave out --save_attention"),
         ("plain", ["--images", "pyproject.toml"], "cannot read pyproject.toml as a video"),
         ("plain", ["--images", "Figure", "--report"], "--images Figure takes no --report"),
@@ -194,8 +175,6 @@ def test_what_contradicts_the_checkpoint_is_refused(
 
 
 # --- own images -------------------------------------------------------------------------------
-
-OWN = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 
 
 @pytest.mark.parametrize("space", [OWN, CLASSES_16], ids=["3", "16"])
@@ -225,14 +204,6 @@ def test_own_images_need_the_checkpoint_alone(
     assert "mIoU" not in out
 
 
-def test_own_images_of_an_unknown_class_count_are_refused(tmp_path: Path, capsys: Capture) -> None:
-    torch.save(SEANet(3).state_dict(), tmp_path / "net.pth")
-    Image.new("RGB", (37, 23)).save(tmp_path / "a.jpg")
-    more = ("--images", tmp_path / "a.jpg")
-    message = refused(capsys, tmp_path / "net.pth", tmp_path, tmp_path / "maps", *more)
-    assert "is a checkpoint for 3 classes; Cityscapes is labelled for 19 or 16" in message
-
-
 # --- the demo ---------------------------------------------------------------------------------
 
 
@@ -240,10 +211,20 @@ def test_demo_ends_with_a_comparison(
     small: Path, data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    run(small / "plain.pth", data, tmp_path / "maps", "--demo")
-    table = capsys.readouterr().out.partition("demo, target mIoU in %\n")[2].splitlines()
+    torch.manual_seed(1)
+    network = SEANet(19, use_attention=False, width=1 / 16)
+    info = CheckpointInfo.of(network, CLASSES_19.names, CLASSES_19.colors, SIZE, "")
+    baseline = tmp_path / DEMO_RUNS / "source_only/GTA_TeacherNet.pth"
+    baseline.parent.mkdir(parents=True)
+    save_tensors(baseline, released(network, info))
+    run(baseline, data, tmp_path / "maps", "--demo")
+    first, second, last = capsys.readouterr().out.partition("mIoU in %\n")[2].splitlines()
     miou = json.loads((tmp_path / "maps/scores.json").read_text())["miou"]
-    assert [line[:18].strip() for line in table[:2]] == ["untrained", "SEAN's teacher"]
-    assert float(table[1].split()[-1]) == pytest.approx(100 * miou, abs=0.05)
-    assert "report.html" in table[2]
+    assert first.split()[:2] == ["source", "only"]
+    assert float(first.split()[-1]) == pytest.approx(100 * miou, abs=0.05)
+    assert second.split()[:2] == ["SEAN's", "teacher"]
+    assert float(second.split()[-1]) == pytest.approx(100 * miou, abs=0.05)
+    assert "report.html" in last
     assert (tmp_path / "maps/report.html").exists()
+    run(small / "plain.pth", data, tmp_path / "maps", "--demo")  # 16 classes, not the baseline's
+    assert "source only" not in capsys.readouterr().out

@@ -51,6 +51,17 @@ def test_rgb_is_read_exactly(tmp_path, rgb, extension):
     np.testing.assert_array_equal(image, rgb)
 
 
+@pytest.mark.parametrize("kind", ["alpha", "transparent color", "gamma"])
+def test_other_chunks_of_a_png_change_no_value(tmp_path, rgb, kind):
+    gamma = PngInfo()
+    gamma.add(b"gAMA", (100_000).to_bytes(4, "big"))
+    color = tuple(rgb[0, 0].tolist())
+    options = {"transparent color": {"transparency": color}, "gamma": {"pnginfo": gamma}}
+    pixels = np.concatenate([rgb, rgb[..., :1]], -1) if kind == "alpha" else rgb
+    image = read_image(save(tmp_path / "a.png", pixels, **options.get(kind, {})))
+    np.testing.assert_array_equal(image, rgb)
+
+
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "MPO")])
 def test_jpeg_is_read_as_rgb(tmp_path, mode, kind):
     """Also of four inks, and of several pictures in one file, as phones write them."""
@@ -74,12 +85,6 @@ def test_gray_image_becomes_three_equal_channels(tmp_path, rgb, extension):
     assert np.abs(image[..., 0].astype(int) - rgb[..., 0]).max() <= (extension == "jpg")
 
 
-def test_transparency_is_dropped(tmp_path, rgb, rng):
-    alpha = rng.integers(0, 256, (*SIZE, 1), dtype=np.uint8)
-    image = read_image(save(tmp_path / "a.png", np.concatenate([rgb, alpha], -1)))
-    np.testing.assert_array_equal(image, rgb)
-
-
 def test_palette_image_becomes_its_colors(tmp_path, rng, ids):
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
     with_palette(ids, palette).save(tmp_path / "a.png")
@@ -97,13 +102,6 @@ def test_16_bit_image_keeps_its_brightness(tmp_path, rng, channels, extension):
     assert np.abs(image - values[..., ::-1] / 257).max() <= 1  # by rounding or by the high byte
 
 
-def test_gamma_chunk_does_not_change_values(tmp_path, rgb):
-    info = PngInfo()
-    info.add(b"gAMA", (100_000).to_bytes(4, "big"))
-    image = read_image(save(tmp_path / "a.png", rgb, pnginfo=info))
-    np.testing.assert_array_equal(image, rgb)
-
-
 @pytest.mark.parametrize("extension", ["png", "jpg"])
 def test_images_are_not_turned_because_label_maps_are_not(tmp_path, rgb, ids, extension):
     exif = Image.Exif()
@@ -113,17 +111,12 @@ def test_images_are_not_turned_because_label_maps_are_not(tmp_path, rgb, ids, ex
     assert image.shape[:2] == label.shape == SIZE
 
 
-def test_8_bit_label_ids(tmp_path, ids):
-    label = read_label_ids(save(tmp_path / "a.png", ids))
-    assert label.dtype == np.uint8
-    np.testing.assert_array_equal(label, ids)
-
-
-def test_16_bit_label_ids(tmp_path, rng):
-    ids = rng.integers(0, 65536, SIZE, dtype=np.uint16)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_label_ids_of_8_and_16_bits(tmp_path, rng, dtype):
+    ids = rng.integers(0, np.iinfo(dtype).max + 1, SIZE, dtype)
     cv2.imwrite(str(tmp_path / "a.png"), ids)
     label = read_label_ids(tmp_path / "a.png")
-    assert label.dtype == np.uint16
+    assert label.dtype == dtype
     np.testing.assert_array_equal(label, ids)
 
 
@@ -142,12 +135,14 @@ def test_label_map_of_colors_or_with_losses_is_refused(tmp_path, rgb, ids, kind,
 
 
 @pytest.mark.parametrize("read", [read_image, read_label_ids])
-@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x89PNG\r\n\x1a\n", bytes(1000)])
+@pytest.mark.parametrize("content", [None, b"", b"hello\n", b"\x89PNG\r\n\x1a\n", bytes(1000)])
 def test_what_is_no_image_is_named(tmp_path, read, content):
     path = tmp_path / "0001.png"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
-        read(path)
+    if content is not None:
+        path.write_bytes(content)
+    for bad in (path, tmp_path):
+        with pytest.raises(UserError, match=re.escape(f"cannot read {bad}: ")):
+            read(bad)
 
 
 @pytest.mark.parametrize("format", ["GIF", "AVIF"])
@@ -167,13 +162,6 @@ def test_any_error_of_a_decoder_names_the_file(tmp_path, rgb):
     path.write_bytes(content)
     with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
         read_image(path)
-
-
-@pytest.mark.parametrize("read", [read_image, read_label_ids])
-def test_missing_file_and_folder_are_named(tmp_path, read):
-    for path in (tmp_path / "none.png", tmp_path):
-        with pytest.raises(UserError, match=re.escape(f"cannot read {path}")):
-            read(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.98])
@@ -210,9 +198,3 @@ def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, bits, transpa
     options = {"transparency": 1} if transparent else {}
     with_palette(ids, palette).save(tmp_path / "a.png", bits=bits, **options)
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
-
-
-def test_transparent_color_changes_no_value(tmp_path):
-    image = np.random.default_rng(0).integers(0, 256, (31, 47, 3), dtype=np.uint8)
-    Image.fromarray(image).save(tmp_path / "a.png", transparency=tuple(image[0, 0].tolist()))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)

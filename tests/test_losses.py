@@ -55,8 +55,8 @@ def test_segmentation_loss(rng, classes, ignore_label):
     labels[rng.random(labels.shape) < 0.3] = ignore_label
     total, pixels = naive_cross_entropy(logits.astype(np.float64), labels, ignore_label)
     loss = segmentation_loss(torch.from_numpy(logits), torch.from_numpy(labels), ignore_label)
-    assert loss.places.item() == pixels
-    assert loss.total.item() == pytest.approx(total, rel=1e-5)
+    assert loss.elements.item() == pixels
+    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
     assert loss.mean().item() == pytest.approx(total / pixels, rel=1e-5)
 
 
@@ -68,8 +68,8 @@ def test_self_ensembling_loss(rng, threshold):
         student.astype(np.float64), teacher.astype(np.float64), attention, threshold
     )
     loss = self_ensembling_loss(*map(torch.from_numpy, (student, teacher, attention)), threshold)
-    assert loss.places.item() == cells
-    assert loss.total.item() == pytest.approx(total, rel=1e-5)
+    assert loss.elements.item() == cells
+    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
     assert loss.mean().item() == pytest.approx(total / cells, rel=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_self_ensembling_loss_is_the_originals(source):
     threshold = arrays["consistency_threshold"].item()
     loss = self_ensembling_loss(student, teacher.logits, teacher.attention, threshold)
     assert 0.3 * loss.mean().item() == pytest.approx(arrays["consistency_loss"].item(), rel=1e-4)
-    rate = loss.places.item() / teacher.attention.numel()
+    rate = loss.elements.item() / teacher.attention.numel()
     assert rate == pytest.approx(arrays["consistency_mask_rate"].item(), rel=1e-6)
     assert 0 < rate < 1
 
@@ -109,7 +109,7 @@ def test_no_kept_cell_is_zero_with_a_finite_gradient():
     attention = torch.full((1, 1, 4, 4), 0.3)
     loss = self_ensembling_loss(student, torch.randn(1, 19, 4, 4), attention, 0.5)
     loss.mean().backward()
-    assert loss.places.item() == 0
+    assert loss.elements.item() == 0
     assert loss.mean().item() == 0
     assert torch.equal(student.grad, torch.zeros_like(student))
 
@@ -117,8 +117,8 @@ def test_no_kept_cell_is_zero_with_a_finite_gradient():
 def test_cells_at_the_threshold_are_left_out():
     attention = torch.tensor([0.25, 0.5, 0.75]).view(1, 1, 1, 3)
     student, teacher = torch.randn(2, 1, 5, 1, 3)
-    assert self_ensembling_loss(student, teacher, attention, 0.5).places.item() == 1
-    assert self_ensembling_loss(student, teacher, attention, 0.49).places.item() == 2
+    assert self_ensembling_loss(student, teacher, attention, 0.5).elements.item() == 1
+    assert self_ensembling_loss(student, teacher, attention, 0.49).elements.item() == 2
 
 
 def test_gradient_reaches_the_student_and_not_the_teacher():
@@ -146,7 +146,7 @@ def test_equal_networks_agree():
     logits = torch.randn(2, 19, 4, 4)
     loss = self_ensembling_loss(logits, logits.clone(), torch.ones(2, 1, 4, 4), 0.1)
     assert loss.mean().item() == 0
-    assert loss.places.item() == 32
+    assert loss.elements.item() == 32
 
 
 def test_losses_of_bfloat16_logits_are_computed_in_float32():
@@ -160,9 +160,9 @@ def test_losses_of_bfloat16_logits_are_computed_in_float32():
         ),
     ]
     for ours, expected in pairs:
-        assert ours.total.dtype == ours.places.dtype == torch.float32
-        assert ours.total.item() == pytest.approx(expected.total.item(), rel=1e-6)
-        assert ours.places.item() == expected.places.item()
+        assert ours.sum.dtype == ours.elements.dtype == torch.float32
+        assert ours.sum.item() == pytest.approx(expected.sum.item(), rel=1e-6)
+        assert ours.elements.item() == expected.elements.item()
 
 
 def test_shares_of_several_processes_add_up():
@@ -170,6 +170,6 @@ def test_shares_of_several_processes_add_up():
     labels[:2, 2:] = 255
     whole = segmentation_loss(logits, labels)
     first, second = (segmentation_loss(logits[i : i + 2], labels[i : i + 2]) for i in (0, 2))
-    joined = MaskedLoss(first.total + second.total, first.places + second.places)
+    joined = MaskedLoss(first.sum + second.sum, first.elements + second.elements)
     assert joined.mean().item() == pytest.approx(whole.mean().item(), rel=1e-6)
     assert (first.mean() + second.mean()).item() / 2 != pytest.approx(whole.mean().item(), rel=1e-6)

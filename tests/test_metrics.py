@@ -85,12 +85,9 @@ def test_accuracy_is_over_classes_in_the_label():
     assert class_accuracy(confusion)[:2].tolist() == [0.5, 0]
     assert class_accuracy(confusion)[2:].isnan().all()
     assert mean_accuracy(confusion).item() == 0.25
-    assert math.isnan(pixel_accuracy(torch.zeros(4, 4, dtype=torch.int64)).item())
-
-
-def test_rows_are_the_label():
-    confusion = confusion_matrix(torch.tensor([2, 2, 0]), torch.tensor([1, 1, 0]), 3)
-    assert confusion.tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 0]]
+    nothing = torch.zeros(4, 4, dtype=torch.int64)
+    assert pixel_accuracy(nothing).isnan()
+    assert mean_iou(nothing).isnan()
 
 
 def test_absent_class_is_nan_and_left_out_of_the_mean():
@@ -109,12 +106,6 @@ def test_class_only_predicted_counts_as_zero():
     assert mean_iou(confusion).item() == 0.25
 
 
-def test_nothing_counted_is_nan():
-    confusion = confusion_matrix(torch.tensor([0, 1]), torch.tensor([255, 255]), 2)
-    assert not confusion.any()
-    assert math.isnan(mean_iou(confusion).item())
-
-
 def test_matrices_add_up():
     rng = np.random.default_rng(0)
     prediction, label = (torch.from_numpy(rng.integers(0, 5, (2, 60))) for _ in range(2))
@@ -129,10 +120,3 @@ def test_matrix_of_floats_keeps_its_type():
     confusion = torch.tensor([[3.0, 1.0], [0.0, 4.0]])
     assert class_iou(confusion).dtype == torch.float32
     assert class_iou(confusion).tolist() == pytest.approx([3 / 4, 4 / 5], rel=1e-6)
-
-
-def test_inputs_are_left_alone():
-    prediction, label = torch.tensor([0, 1]), torch.tensor([255, 1])
-    confusion_matrix(prediction, label, 2)
-    assert prediction.tolist() == [0, 1]
-    assert label.tolist() == [255, 1]

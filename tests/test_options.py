@@ -1,6 +1,7 @@
 """The command line: names, defaults, mistakes, `--demo`, and what `--resume` compares."""
 
 import dataclasses
+import shlex
 from typing import get_type_hints
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from SEAN_GTA5 import EXPERIMENT as GTA5
 from SEAN_Synthia import EXPERIMENT as SYNTHIA
-from utils.command_line import changed_options, plain_options, read_options
+from utils.command_line import as_arguments, changed_options, plain_options, read_options
 from utils.options import DEMO_EVALUATION, EvaluationOptions, TrainingOptions, demo_training
 
 CONFIGS = (TrainingOptions, EvaluationOptions)
@@ -72,7 +73,7 @@ EXPERIMENTS = [(GTA5, {"attention_threshold": 0.1}), (SYNTHIA, {"attention_thres
 
 
 def parse(*arguments, defaults=None, demo=None):
-    return read_options(defaults or TrainingOptions(), demo or {}, "What it does.", arguments)
+    return read_options(defaults or TrainingOptions(), "What it does.", demo or {}, arguments)
 
 
 def sample(config, field):
@@ -281,6 +282,12 @@ def test_option_that_leaves_the_training_alone_is_not_told(field, value):
     saved = plain_options(TrainingOptions())
     config = dataclasses.replace(TrainingOptions(), **{field: value})
     assert changed_options(config, saved) == []
+
+
+def test_logged_options_can_be_pasted_onto_a_command_line():
+    options = parse("--input_size", "64,32", "--snapshot_dir", "my runs/a", "--resume")
+    assert parse(*shlex.split(as_arguments(options))) == options
+    assert "--max_iters" not in as_arguments(options)
 
 
 def test_several_changes_are_all_told():

@@ -81,24 +81,17 @@ def test_images_called_like_pictures_of_others_are_refused(tmp_path: Path) -> No
     for name in ("x_leftImg8bit.png", "x_leftImg8bit_panel.png", "a/x_leftImg8bit.png"):
         Image.new("RGB", (16, 8)).save(folder / name)
     options = EvaluationOptions(snapshot_dir=str(tmp_path / "maps"))
-    for second, changes, refused in (
-        ("x_leftImg8bit_panel.png", {}, False),
-        ("x_leftImg8bit_panel.png", {"save_panels": True}, True),
-        ("a/x_leftImg8bit.png", {}, True),
-    ):
+    for second in ("x_leftImg8bit_panel.png", "a/x_leftImg8bit.png"):
         (tmp_path / "list.txt").write_text(f"x_leftImg8bit.png\n{second}\n")
         images = dataset(tmp_path / "data", tmp_path / "list.txt")
-        if not refused:
-            OutputFiles(replace(options, **changes), images)
-            continue
         with pytest.raises(UserError, match=r"maps/x_leftImg8bit.*\.png would be written twice"):
-            OutputFiles(replace(options, **changes), images)
+            OutputFiles(options, images)
 
 
 def test_label_ids_next_to_other_files_are_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "label_ids").mkdir()
     (tmp_path / "label_ids/other_000000_000019.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"label_ids holds other_000000_000019\.png"):
+    with pytest.raises(UserError, match="label_ids holds other_000000_000019,"):
         write(data, tmp_path, save_label_ids=True)
     assert [path.name for path in tmp_path.iterdir()] == ["label_ids"]
 

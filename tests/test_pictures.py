@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import nn
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.image_files import read_image
-from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
+from dataset.labels import CLASSES_19, LabelSpace
 from model.SEAN import Output
 from utils.device import with_precision
 from utils.evaluation.pictures import (
@@ -21,15 +21,11 @@ from utils.evaluation.pictures import (
     confidence_picture,
     error_map,
     heat_map,
-    legend,
     overlay,
     panel,
     panels,
     resized,
-    swatches,
-    tiles_of,
 )
-from utils.evaluation.predict import Prediction
 
 COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
 INFERNO_ENDS = (0, 0, 3), (252, 254, 164)
@@ -49,14 +45,7 @@ def test_color_map():
     painted = color_map(classes, COLORS)
     assert painted.dtype == np.uint8
     assert painted.tolist() == [list(map(list, COLORS)), [[0, 0, 0]] * 3]
-
-
-@pytest.mark.parametrize("space", [CLASSES_19, CLASSES_16])
-def test_color_map_tells_every_class_apart(space):
-    classes = np.arange(256, dtype=np.uint8)[None]
-    painted = [tuple(color) for color in color_map(classes, space.colors)[0].tolist()]
-    assert painted[: space.num_classes] == list(space.colors)
-    assert len(set(painted)) == space.num_classes + 1
+    assert len(set(CLASSES_19.colors)) == 19
 
 
 def test_error_map():
@@ -78,13 +67,6 @@ def test_ends_of_the_heat_scale():
     assert np.abs(high - INFERNO_ENDS[1]).max() <= 1
 
 
-def test_heat_scale_is_the_same_for_all_images():
-    narrow = heat_map(np.array([[0.4, 0.5]], np.float32), (2, 1), "inferno")
-    wide = heat_map(np.array([[0.0, 0.5]], np.float32), (2, 1), "inferno")
-    assert narrow[0, 1].tolist() == wide[0, 1].tolist()
-    assert narrow[0, 0].tolist() != wide[0, 0].tolist()
-
-
 def test_heat_map_is_interpolated_to_the_size():
     heat = heat_map(np.array([[0.0, 1.0]], np.float32), (64, 32), "gray")
     assert heat.shape == (32, 64, 3)
@@ -96,52 +78,15 @@ def test_heat_map_is_interpolated_to_the_size():
     assert row[-1] == 255
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.25, 0.6, 1.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.25, 1.0])
 def test_overlay_blends(rng, alpha):
     below, above = picture(rng), picture(rng)
     expected = (1 - alpha) * below.astype(float) + alpha * above
-    error = np.abs(overlay(below, above, alpha) - expected).max()
-    assert error < (0.01 if alpha in (0, 1) else 1.01)
+    assert np.abs(overlay(below, above, alpha) - expected).max() < 1.01
 
 
 def space_of(colors):
     return LabelSpace(tuple(f"class {index}" for index in range(len(colors))), tuple(colors))
-
-
-def one_hot(classes, count):
-    """Logits, (C, h, w), whose highest class is given."""
-    return 9.0 * torch.nn.functional.one_hot(torch.as_tensor(classes).long(), count).movedim(-1, 0)
-
-
-def seen(rng, space, attention=True, labelled=True):
-    """Tiles of an image; the last class occurs in the label map alone, if at all."""
-    classes = np.arange(32 * 64).reshape(32, 64) % (space.num_classes - 1)
-    label = np.full((32, 64), space.num_classes - 1 if labelled else 255, np.uint8)
-    label[:, :8] = 255
-    heat = torch.rand(4, 8, generator=torch.Generator().manual_seed(0)) if attention else None
-    prediction = Prediction(one_hot(classes, space.num_classes), heat, (32, 64))
-    np.testing.assert_array_equal(prediction.classes.numpy(), classes)
-    return tiles_of(picture(rng), prediction, label, space.colors, 255)
-
-
-def test_panel_shows_tiles_in_order_under_their_titles():
-    colors = [(200, 10, 10), (10, 200, 10), (10, 10, 200)]
-    tiles = {f"x{c}": np.full((32, 64, 3), c, np.uint8) for c in colors}
-    tiles["prediction"] = tiles.pop(f"x{colors[2]}")
-    canvas = panel([tiles], space_of(COLORS), 64)
-    for index, color in enumerate(colors):
-        left = 8 + index * 72
-        tile = canvas[30:62, left : left + 64]
-        assert (tile == color).all()
-        assert (canvas[30:62, left - 8 : left] == 255).all()
-        assert canvas[:30, left : left + 64].min() < 100  # the title's ink
-
-
-def test_panel_invents_no_colors_for_label_maps(rng):
-    classes = rng.integers(0, 3, (40, 80), dtype=np.uint8)
-    canvas = panel([{"prediction": color_map(classes, COLORS)}], space_of(COLORS), 133)
-    tile = canvas[30:96, 8:-8].reshape(-1, 3)
-    assert {tuple(color) for color in tile.tolist()} == set(COLORS)
 
 
 def inks(strip):
@@ -151,12 +96,11 @@ def inks(strip):
     return {tuple(color) for color in flat.tolist()} - {(255, 255, 255)}
 
 
-@pytest.mark.parametrize("width", [256, 384])
-@pytest.mark.parametrize("colors", [CLASSES_19.colors, COLORS], ids=["19", "3"])
+@pytest.mark.parametrize(("colors", "width"), [(CLASSES_19.colors, 256), (COLORS, 384)])
 def test_legend_under_panels(rng, colors, width):
     """Once under all rows; nothing is cut off at the right or below."""
     space = space_of(colors)
-    tiles = seen(rng, space)
+    tiles = {title: picture(rng) for title in ("input", "prediction", "error", "attention")}
     one, two = panel([tiles], space, width), panel([tiles, tiles], space, width)
     height = len(two) - len(one)
     assert height == width // 2 + 38
@@ -164,37 +108,17 @@ def test_legend_under_panels(rng, colors, width):
     np.testing.assert_array_equal(two[height:], one)
     strip = one[height:]
     assert inks(strip) >= {*colors, *ERROR_COLORS.values()}
-    scale = attention_scale((120, 14))
+    scale = attention_scale(120)
     windows = np.lib.stride_tricks.sliding_window_view(strip, scale.shape)
     assert (windows[:, :, 0] == scale)[..., 1:-1, 1:, :].all((2, 3, 4)).any()
     assert (strip[-4:] == 255).all()
     assert (strip[:, -8:] == 255).all()
     assert len(strip) < 5 * 24
+    plain = panel([{"input": tiles["input"], "prediction": tiles["prediction"]}], space, 384)
+    assert len(inks(plain[230:])) == len(colors)  # neither errors nor attention
 
 
-def test_legend_names_what_there_is(rng, monkeypatch):
-    """Classes that occur, in the order of their ids; errors and attention where they are shown."""
-    texts = []
-    draw = ImageDraw.ImageDraw.text
-    monkeypatch.setattr(
-        ImageDraw.ImageDraw, "text", lambda *a, **k: (texts.append(a[2]), draw(*a, **k))
-    )
-    for options, more in (
-        ({}, ["c", "right", "wrong", "ignored", "attention, 0 to 1"]),
-        ({"labelled": False}, ["attention, 0 to 1"]),
-        ({"attention": False}, ["c", "right", "wrong", "ignored"]),
-    ):
-        tiles = seen(rng, space_of(COLORS), **options)
-        texts.clear()
-        panel([tiles], LabelSpace(("a", "b", "c", "d"), (*COLORS, (1, 2, 3))))
-        assert texts[len(tiles) :] == ["a", "b", *more]
-
-
-def test_legend_of_all_classes():
-    assert inks(legend(swatches(CLASSES_19))) == set(CLASSES_19.colors)
-
-
-@pytest.mark.parametrize("width", [64, 256, 2048])
+@pytest.mark.parametrize("width", [64, 1024])
 def test_scales_are_below_the_pictures(rng, width):
     """Their colors are those in the pictures: of attention, 60 % over gray."""
     image, values = picture(rng, width // 2, width), np.linspace(0, 1, width)[None]
@@ -207,7 +131,7 @@ def test_scales_are_below_the_pictures(rng, width):
         strip = shown[width // 2 :].astype(int)
         assert strip.min() < 60  # ink
         assert width == 64 or (strip[:, -8:] == 255).all(), "cut off"
-        length = width // 3
+        length = width // 3 + 1
         bar = strip[12, 9 : 9 + length - 2]  # within its frame
         colors = heat_map(np.linspace(0, 1, length)[None], (length, 1), scale)[0, 1:-1]
         gray = 0.4 if scale == "inferno" else 0
@@ -259,15 +183,16 @@ def root(tmp_path_factory):
     return folder / "Cityscapes"
 
 
-def shown(root, labels, use_attention=True, count=1, precision="fp32"):
+def shown(root, labels, use_attention=True, precision="fp32"):
     dataset = CityscapesDataset(root, (64, 32), labels=labels)
-    network = with_precision(SeesCars(use_attention), precision)
-    return dataset, list(panels(network, dataset, count))
+    pictures = list(panels(with_precision(SeesCars(use_attention), precision), dataset))
+    assert [name for name, _ in pictures] == dataset.names[:3]
+    return dataset, pictures[0][1]
 
 
 def test_a_panel_shows_input_prediction_truth_error_and_attention(root):
-    dataset, [(name, picture)] = shown(root, "own size")
-    assert name == dataset.names[0]
+    dataset, picture = shown(root, "own size")
+    name = dataset.names[0]
     lefts = range(GAP, picture.shape[1] - GAP, WIDTH + GAP)
     photograph, prediction, truth, error, attention = (
         picture[TITLE : TITLE + HEIGHT, left : left + WIDTH] for left in lefts
@@ -284,16 +209,12 @@ def test_a_panel_shows_input_prediction_truth_error_and_attention(root):
     assert attention.mean() < 0.5 * photograph.mean()  # 0 is the dark end of the scale
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("use_attention", [True, False])
-@pytest.mark.parametrize("labels", ["none", "own size"])
+@pytest.mark.parametrize(
+    ("labels", "use_attention", "precision"),
+    [("none", True, "bf16"), ("none", False, "fp32"), ("own size", False, "bf16")],
+)
 def test_what_there_is_not_is_left_out(root, labels, use_attention, precision):
-    _, [(_, picture)] = shown(root, labels, use_attention, precision=precision)
+    _, picture = shown(root, labels, use_attention, precision=precision)
     count = 2 + 2 * (labels != "none") + use_attention
     assert len(picture) > TITLE + HEIGHT + GAP  # a legend below
     assert picture.shape[1:] == (GAP + count * (WIDTH + GAP), 3)
-
-
-def test_no_more_images_than_there_are(root):
-    dataset, pictures = shown(root, "own size", count=5)
-    assert [name for name, _ in pictures] == dataset.names[:2]

@@ -2,7 +2,6 @@
 
 import random
 import re
-import urllib.error
 
 import numpy as np
 import pytest
@@ -49,13 +48,11 @@ def assert_head_untouched(network):
             assert (parameter == UNTOUCHED).all(), name
 
 
-@pytest.mark.parametrize("order", ["as published", "shuffled", "reversed"])
-def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, order):
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, shuffled):
     names = list(fcn8s)
-    if order == "shuffled":
+    if shuffled:
         random.Random(0).shuffle(names)
-    elif order == "reversed":
-        names.reverse()
     path = tmp_path / "fcn8s_from_caffe.pth"
     torch.save({name: fcn8s[name] for name in names}, path)
     report = initialize(network, str(path))
@@ -78,11 +75,10 @@ def test_fcn8s_that_lacks_a_layer_is_refused(network, fcn8s, missing):
         load_weights(network, state, "file.pth")
 
 
-def test_other_shapes_are_refused_and_nothing_is_changed(network, fcn8s):
+def test_other_shapes_are_refused(network, fcn8s):
     state = {**fcn8s, "conv5_3.weight": torch.zeros(512, 512, 1, 1)}
-    with pytest.raises(UserError, match=r"file\.pth"):
+    with pytest.raises(UserError, match=r"file\.pth .*size mismatch for features\.27\.weight"):
         load_weights(network, state, "file.pth")
-    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
 
 @pytest.fixture(scope="module")
@@ -125,20 +121,7 @@ def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier):
             assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-def test_torchvision_convolutions_are_loaded_by_name(network, vgg):
-    state = vgg_file(vgg, 0.5)
-    first = state["features.0.weight"].clone()
-    shuffled = dict(random.Random(0).sample(list(state.items()), len(state)))
-    load_weights(network, shuffled, "vgg16.pth")
-    assert torch.equal(state["features.0.weight"], first)  # what is loaded is left alone
-    theirs = [index for index, layer in enumerate(vgg) if isinstance(layer, nn.Conv2d)]
-    for index, their_index in list(zip(CONVOLUTIONS, theirs, strict=True))[1:]:
-        assert torch.equal(network.features[index].weight, vgg[their_index].weight), index
-        assert torch.equal(network.features[index].bias, vgg[their_index].bias), index
-    assert_head_untouched(network)
-
-
-@pytest.mark.parametrize("name", ["vgg11", "vgg13", "vgg19", "vgg16_bn", "resnet18", "alexnet"])
+@pytest.mark.parametrize("name", ["vgg13", "vgg19", "vgg16_bn", "resnet18"])
 def test_other_torchvision_networks_are_refused(network, name):
     with torch.device("meta"):
         other = torchvision.models.get_model(name, weights=None)
@@ -146,45 +129,33 @@ def test_other_torchvision_networks_are_refused(network, name):
     state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in state.items()}
     with pytest.raises(UserError, match=rf"{name}\.pth"):
         load_weights(network, state, f"{name}.pth")
-    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
 
 
-@pytest.fixture
-def download(monkeypatch):
-    """Replaces what torchvision fetches files with, and remembers the addresses asked for."""
-    asked = []
-
-    def answer_with(answer):
-        def fetch(url, *args, **kwargs):
-            asked.append(url)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
-        return asked
-
-    return answer_with
+FETCH = "torchvision.models._api.load_state_dict_from_url"
 
 
-def test_download_is_loaded(network, vgg, download):
-    asked = download(vgg_file(vgg, float("nan")))
+def test_download_is_loaded(network, vgg, monkeypatch):
+    state = vgg_file(vgg, float("nan"))
+    first = state["features.0.weight"].clone()
+    shuffled = dict(random.Random(0).sample(list(state.items()), len(state)))
+    files = {VGG16_Weights.IMAGENET1K_FEATURES.url: shuffled}
+    monkeypatch.setattr(FETCH, lambda url, *_, **__: files[url])
     report = initialize(network, "torchvision")
-    assert asked == [VGG16_Weights.IMAGENET1K_FEATURES.url]
-    assert torch.equal(network.features[27].weight, vgg[28].weight)
+    assert torch.equal(state["features.0.weight"], first)  # what is loaded is left alone
+    theirs = [index for index, layer in enumerate(vgg) if isinstance(layer, nn.Conv2d)]
+    for index, their_index in list(zip(CONVOLUTIONS, theirs, strict=True))[1:]:
+        assert torch.equal(network.features[index].weight, vgg[their_index].weight), index
+        assert torch.equal(network.features[index].bias, vgg[their_index].bias), index
+    assert_head_untouched(network)
     assert "IMAGENET1K_FEATURES" in report
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        urllib.error.URLError("no route to host"),
-        TimeoutError("timed out"),
-        RuntimeError('invalid hash value (expected "397923af", got "0")'),
-    ],
-)
-def test_failed_download_tells_what_to_fetch(network, download, error):
-    download(error)
+@pytest.mark.parametrize("error", [TimeoutError("timed out"), RuntimeError("invalid hash value")])
+def test_failed_download_tells_what_to_fetch(network, monkeypatch, error):
+    def fetch(*_, **__):
+        raise error
+
+    monkeypatch.setattr(FETCH, fetch)
     with pytest.raises(UserError) as caught:
         initialize(network, "torchvision")
     assert VGG16_Weights.IMAGENET1K_FEATURES.url in str(caught.value)
@@ -198,30 +169,28 @@ def test_checkpoint_round_trip(network, tmp_path):
     saved = {name: value.clone() for name, value in network.state_dict().items()}
     torch.save(network.state_dict(), tmp_path / "net.pth")
     with torch.no_grad():
-        network.aconv.weight.zero_()
-        network.features[0].weight.zero_()
+        for parameter in network.parameters():
+            parameter.zero_()
     initialize(network, str(tmp_path / "net.pth"))
     for name, value in network.state_dict().items():
         assert torch.equal(value, saved[name]), name
 
 
-def test_wrong_class_count_is_refused(network):
-    with torch.device("meta"):
-        state = SEANet(16).state_dict()
-    with pytest.raises(UserError, match="16 classes, not 19"):
-        load_weights(network, state, "net.pth")
-
-
-@pytest.mark.parametrize("change", ["lacks one", "has one more", "other shape"])
-def test_checkpoint_of_another_network_is_refused(network, change):
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("features.31.bias", None, "features.31.bias"),
+        ("features.33.bias", (3,), "features.33.bias"),
+        ("features.31.weight", (1024, 1024, 1, 1), "features.31.weight"),
+        ("classifier.conv2d_list.0.bias", (16,), "16 classes, not 19"),
+    ],
+)
+def test_checkpoint_of_another_network_is_refused(network, name, shape, message):
     state = dict(network.state_dict())
-    if change == "lacks one":
-        del state["features.31.bias"]
-    elif change == "has one more":
-        state["features.33.bias"] = torch.zeros(3)
-    else:
-        state["features.31.weight"] = torch.zeros(1024, 1024, 1, 1)
-    with pytest.raises(UserError, match=r"net\.pth"):
+    state.pop(name, None)
+    if shape:
+        state[name] = torch.zeros(shape)
+    with pytest.raises(UserError, match=rf"net\.pth .*{re.escape(message)}.*\n  "):
         load_weights(network, state, "net.pth")
 
 
@@ -229,7 +198,6 @@ def test_checkpoint_of_another_network_is_refused(network, change):
     "state",
     [
         {},
-        {"weight": torch.zeros(3)},
         {"module.aconv.weight": torch.zeros(1, 1024, 1, 1)},
         pytest.param({0: torch.zeros(3)}, id="numbers for names"),
         pytest.param({"features.28.weight": torch.zeros(3)}, id="one name of torchvision's"),
@@ -240,13 +208,6 @@ def test_nothing_that_fits_is_an_error(network, tmp_path, state):
     torch.save(state, path)
     with pytest.raises(UserError, match=re.escape(str(path))):
         initialize(network, str(path))
-    assert all((parameter == UNTOUCHED).all() for parameter in network.parameters())
-
-
-def test_whole_numbers_for_weights_are_refused(network):
-    state = network.state_dict() | {"features.31.bias": torch.zeros(1024, dtype=torch.int64)}
-    with pytest.raises(UserError, match=r"features\.31\.bias is \(1024,\) of torch\.int64"):
-        load_weights(network, state, "net.pth")
 
 
 def test_missing_file_tells_the_choices(network, tmp_path):
@@ -282,14 +243,3 @@ def test_from_scratch_activations_are_of_order_one(network, domain):
     assert 0.3 < min(sizes) <= max(sizes) < 3, sizes
     assert all((network.features[index].bias == 0).all() for index in (*CONVOLUTIONS, 29, 31))
     assert "nothing loaded" in report
-
-
-def test_from_scratch_depends_on_the_seed_alone(network):
-    torch.manual_seed(3)
-    initialize(network, "none")
-    first = network.features[5].weight.detach().clone()
-    initialize(network, "none")
-    assert not torch.equal(network.features[5].weight, first)
-    torch.manual_seed(3)
-    initialize(network, "none")
-    assert torch.equal(network.features[5].weight, first)

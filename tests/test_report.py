@@ -6,10 +6,7 @@ import base64
 import io
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +18,6 @@ from utils.evaluation.pictures import Picture, attention_scale, color_map, error
 from utils.evaluation.report import WorstPanels, page
 from utils.evaluation.scores import Scores, score
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 EVIL = '<script>alert("x")</script> & "quoted"'
 TITLES = ("input", "prediction", "ground truth", "error", "attention")
@@ -71,20 +67,20 @@ def network_scores(space: LabelSpace, left_out: tuple[str, ...] = ()) -> Scores:
     return scores
 
 
-def tiles(width: int = 96) -> dict[str, Picture]:
+def tiles() -> dict[str, Picture]:
     rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (width // 2, width, 3), dtype=np.uint8)
-    classes = rng.integers(0, 19, (width // 2, width), dtype=np.uint8)
+    photo = rng.integers(0, 256, (48, 96, 3), dtype=np.uint8)
+    classes = rng.integers(0, 19, (48, 96), dtype=np.uint8)
     return {
         title: photo if title in ("input", "attention") else color_map(classes, CLASSES_19.colors)
         for title in TITLES
     }
 
 
-def panels(mious: list[float], limit: int = 50, width: int = 96) -> WorstPanels:
+def panels(mious: list[float], limit: int = 50) -> WorstPanels:
     kept = WorstPanels(limit)
     for index, miou in enumerate(mious):
-        kept.add(f"city/{index}.png", miou, tiles(width))
+        kept.add(f"city/{index}.png", miou, tiles())
     return kept
 
 
@@ -116,7 +112,7 @@ def test_page_is_self_contained(html: str, parsed: Page) -> None:
     assert {section["aria-labelledby"] for section in parsed.all("section")} == set(identities)
 
 
-def test_every_score_is_shown(parsed: Page, scores: Scores) -> None:
+def test_every_score_is_shown(html: str, parsed: Page, scores: Scores) -> None:
     shown = parsed.text("dd")
     assert shown == [
         f"{100 * v:.1f}" for v in (scores.miou, scores.pixel_accuracy, scores.mean_accuracy)
@@ -127,9 +123,6 @@ def test_every_score_is_shown(parsed: Page, scores: Scores) -> None:
     cells = parsed.text("td")
     assert cells[: 3 * 19 : 3] == iou
     assert "net.pth on 5 images" in parsed.text("p")
-
-
-def test_bars_are_as_long_as_the_scores(html: str, scores: Scores) -> None:
     lengths = [float(v) for v in re.findall(r'class="bar"><div style="--share:([\d.]+)', html)]
     expected = [0 if math.isnan(value) else value for value in (*scores.iou, scores.miou)]
     assert lengths == pytest.approx(expected, abs=1e-4)
@@ -155,16 +148,10 @@ def test_images_are_sorted_worst_first_and_limited(parsed: Page) -> None:
     marks = [text for text in parsed.text("span") if text.startswith("mIoU")]
     assert marks == ["mIoU 10.0 %", "mIoU 30.0 %", "mIoU 50.0 %", "mIoU 90.0 %"]
     assert any(
-        text.startswith("4 of 5 images, lowest mIoU first. An image's mIoU is the mean over")
+        text.startswith("4 of 5 images, lowest mIoU first: the mean over the classes")
         for text in parsed.text("p")
     )
     assert parsed.text("figcaption") == [*TITLES] * 4
-
-
-def test_images_without_a_label_come_last() -> None:
-    kept = panels([math.nan, 0.5, math.nan, 0.1], limit=3)
-    assert [panel.name for panel in kept.kept] == ["city/3.png", "city/1.png", "city/0.png"]
-    assert kept.seen == 4
 
 
 def test_every_picture_is_described_and_true(parsed: Page) -> None:
@@ -176,13 +163,6 @@ def test_every_picture_is_described_and_true(parsed: Page) -> None:
     picture = Image.open(io.BytesIO(base64.b64decode(content)))
     assert kind == "data:image/png;base64"
     np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), tiles()["prediction"])
-
-
-def test_large_pictures_are_made_small() -> None:
-    kept = panels([0.5], width=1600)
-    text = page("net.pth", "", None, CLASSES_19, kept)
-    assert {image["width"] for image in Page(text).all("img") if "width" in image} == {"320"}
-    assert len(text) < 250_000
 
 
 def test_names_are_escaped() -> None:
@@ -216,49 +196,17 @@ def test_the_legend_shows_the_colors_of_the_pictures(parsed: Page) -> None:
     classes, label = np.array([[0, 1, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
     painted = [",".join(map(str, color)) for color in error_map(classes, label, 255)[0]]
     assert swatches[-3:] == [f"background:rgb({color})" for color in painted]
-    scale = next(image["src"] or "" for image in parsed.all("img") if "width" not in image)
+    scale = next(image["src"] or "" for image in parsed.all("img") if "from" in image["alt"])
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(scale.split(",")[1]))).convert("RGB"))
-    np.testing.assert_array_equal(shown, attention_scale((64, 1)))
+    np.testing.assert_array_equal(shown, attention_scale(64))
 
 
-def test_without_attention_the_legend_has_no_scale() -> None:
+def test_the_legend_follows_the_pictures_which_are_small() -> None:
     kept = WorstPanels()
-    kept.add("a.png", 0.5, {title: tile for title, tile in tiles().items() if title != "attention"})
-    parsed = Page(page("net.pth", "", network_scores(CLASSES_19), CLASSES_19, kept))
-    assert parsed.text("li") == [*CLASSES_19.names, "right", "wrong", "ignored"]
-
-
-def test_mean_over_13_classes_is_shown() -> None:
+    large = np.random.default_rng(0).integers(0, 256, (800, 1600, 3), dtype=np.uint8)
+    kept.add("a.png", 0.5, {"input": large})
+    assert len(kept.kept[0].pictures["input"]) < 100_000, "not made small"
     scores = network_scores(CLASSES_19, ("wall", "fence", "pole"))
-    parsed = Page(page("net.pth", "", scores, CLASSES_19, WorstPanels()))
+    parsed = Page(page("net.pth", "", scores, CLASSES_19, kept))
     assert parsed.text("dd")[1] == f"{100 * (scores.miou_13 or 0):.1f}"
-
-
-@pytest.mark.parametrize("width", [1200, 420])
-def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        pytest.skip(f"no browser: {', '.join(BROWSERS)}")
-    file, picture = tmp_path / "report.html", tmp_path / "report.png"
-    file.write_text(html, encoding="utf-8")
-    common = [
-        *(browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-        *(f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400"),
-    ]
-    dumped = subprocess.run(
-        [*common, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    assert dumped.returncode == 0, dumped.stderr
-    ours, theirs = Page(html), Page(dumped.stdout)
-    assert theirs.found == ours.found  # nothing had to be mended, moved or dropped
-    assert theirs.texts == ours.texts
-    shot = subprocess.run(
-        [*common, f"--screenshot={picture}", file.as_uri()], capture_output=True, timeout=120
-    )
-    assert shot.returncode == 0, shot.stderr
-    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
-    assert pixels.shape == (2400, width, 3)
-    bar, track, page_color = (36, 113, 163), (225, 234, 238), (251, 250, 248)
-    for color in (bar, track, CLASSES_19.colors[0], page_color):
-        assert (np.abs(pixels - color).max(-1) <= 2).sum() > 50
-    assert (pixels[:, -8:] == pixels[0, -1]).all(), "wider than the window"
+    assert parsed.text("li") == [*CLASSES_19.names, "right", "wrong", "ignored"]

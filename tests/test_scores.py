@@ -84,13 +84,6 @@ def test_interval_is_that_of_a_plain_bootstrap() -> None:
     assert bootstrap_interval(confusions) == (low, high)
 
 
-def test_interval_of_equal_images_is_a_point() -> None:
-    confusions = example()[:1].expand(5, 4, 4)
-    low, high = bootstrap_interval(confusions)
-    assert low == pytest.approx(high, abs=1e-12)
-    assert low == pytest.approx(scored(confusions).miou, abs=1e-12)
-
-
 def test_one_image_has_no_interval(tmp_path: Path) -> None:
     confusions = example()[2:4]  # the second has no label
     scores = scored(confusions)

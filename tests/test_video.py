@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from utils.errors import UserError
 from utils.evaluation.pictures import Picture
@@ -51,23 +51,19 @@ def test_turned_recordings_are_read_upright(tmp_path: Path) -> None:
     path = write(tmp_path / "video.mp4", frames(3, 64, 32))
     content = path.read_bytes()
     # The track header's matrix: a quarter turn instead of none, as a telephone writes it.
-    one, zero, minus = (
-        (1 << 16).to_bytes(4, "big"),
-        bytes(4),
-        (-(1 << 16) % 2**32).to_bytes(4, "big"),
+    one = 1 << 16
+    none, turn = (
+        struct.pack(">9i", *matrix, 0, 0, 0, 1 << 30)
+        for matrix in ((one, 0, 0, 0, one), (0, one, 0, -one, 0))
     )
-    end = (1 << 30).to_bytes(4, "big")
-    none = one + zero + zero + zero + one + zero + zero + zero + end
-    turn = zero + one + zero + minus + zero + zero + zero + zero + end
-    head, *rest = content.rsplit(none, 1)
-    assert rest
-    path.write_bytes(head + turn + rest[0])
+    assert none in content
+    path.write_bytes(content[: content.rindex(none)] + turn + content[content.rindex(none) + 36 :])
     video = VideoFile(path)
     assert video.size == (32, 64)
     assert next(iter(video)).shape == (64, 32, 3)
 
 
-@pytest.mark.parametrize("rate", [1, 23.976, 25, 29.97, 59.94, 120])
+@pytest.mark.parametrize("rate", [1, 29.97, 120])
 def test_size_and_frame_rate_survive_writing(rate: float, tmp_path: Path) -> None:
     path = tmp_path / "video.mp4"
     pictures = frames(7, 48, 40)
@@ -79,15 +75,6 @@ def test_size_and_frame_rate_survive_writing(rate: float, tmp_path: Path) -> Non
     assert video.frame_rate == pytest.approx(rate, rel=1e-3)
     for read, picture in zip(video, pictures, strict=True):
         assert np.abs(read - picture.astype(int)).mean() < 12
-
-
-def test_odd_sizes_lose_the_last_row_and_column(tmp_path: Path) -> None:
-    path = tmp_path / "video.mp4"
-    (picture,) = frames(1, 65, 33)
-    write_video(path, [picture], (65, 33), 10)
-    video = VideoFile(path)
-    assert video.size == (64, 32)
-    assert np.abs(next(iter(video)) - picture[:32, :64].astype(int)).mean() < 12
 
 
 def test_what_is_stopped_leaves_the_earlier_video(tmp_path: Path) -> None:
@@ -121,13 +108,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
 
 
-@pytest.mark.parametrize("case", ["text", "empty", "cut short", "no frames"])
+@pytest.mark.parametrize("case", ["text", "cut short", "no frames"])
 def test_what_is_no_video_is_refused(case: str, tmp_path: Path) -> None:
     path = write(tmp_path / "video.mp4", frames(5))
     if case == "text":
         path.write_text("a letter to a friend\n" * 99)
-    elif case == "empty":
-        path.write_bytes(b"")
     elif case == "cut short":
         cut(path)
     else:
@@ -136,19 +121,3 @@ def test_what_is_no_video_is_refused(case: str, tmp_path: Path) -> None:
         path.write_bytes(content.replace(b"stsz", b"free"))
     with pytest.raises(UserError, match=r"video\.mp4.*\n  "):
         VideoFile(path)
-
-
-def test_a_video_cut_short_gives_its_first_frames(tmp_path: Path) -> None:
-    path = write(tmp_path / "video.avi", frames(12), "MJPG")
-    cut(path)
-    video = VideoFile(path)
-    assert video.announced == 12
-    assert 1 <= len(list(video)) < 12
-
-
-def test_a_moving_gif_is_a_video(tmp_path: Path) -> None:
-    first, *others = [Image.fromarray(picture) for picture in frames(4, 65, 33)]
-    first.save(tmp_path / "moving.gif", save_all=True, append_images=others, duration=100)
-    video = VideoFile(tmp_path / "moving.gif")
-    assert video.size == (65, 33)
-    assert len(list(video)) == 4

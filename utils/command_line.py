@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -20,7 +21,7 @@ def option(
     help: str,
     parse: Callable[[str], Any] = str,
     choices: Sequence[str] | None = None,
-    training: bool = True,
+    fixed: bool = True,
 ) -> Any:
     """Declare an option.
 
@@ -29,9 +30,9 @@ def option(
         help: what it does and how to choose it.
         parse: turns the command line's text into the value, or raises ValueError.
         choices: allowed values, if there are few.
-        training: whether another value changes the training, so that `--resume` refuses it.
+        fixed: whether a resumed run must have the same value.
     """
-    metadata = {"help": help, "parse": parse, "choices": choices, "training": training}
+    metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -96,14 +97,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def read_options(
-    defaults: Config, demo: dict[str, Any], description: str, arguments: Sequence[str] | None = None
+    defaults: Config,
+    description: str,
+    demo: dict[str, Any] | None = None,
+    arguments: Sequence[str] | None = None,
 ) -> Config:
     """Read the command line.
 
     Args:
         defaults: values of options that are not given.
-        demo: values of options that are not given, with ``--demo``.
         description: the first line of the help text.
+        demo: values of options that are not given, with ``--demo``; None if there is no demo.
         arguments: the words of the command line; by default the process's own.
 
     Returns:
@@ -111,6 +115,8 @@ def read_options(
     """
     parser = Parser(description)
     for field in dataclasses.fields(defaults):
+        if field.name == "demo" and demo is None:
+            continue
         value = getattr(defaults, field.name)
         settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
         if get_type_hints(type(defaults))[field.name] is bool:
@@ -123,7 +129,7 @@ def read_options(
             settings["help"] += "" if value is None else f" (default: {shown})"
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **settings)
     given = vars(parser.parse_args(arguments))
-    base = demo if given.get("demo") else {}
+    base = demo if demo and given.get("demo") else {}
     return dataclasses.replace(defaults, **{**base, **given})
 
 
@@ -132,11 +138,23 @@ def plain_options(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
+def as_arguments(config: Any) -> str:
+    """Return the options as words that can be pasted after a program's name."""
+    words = []
+    for name, value in plain_options(config).items():
+        if value is True:
+            words.append(f"--{name}")
+        elif value is not None and value is not False:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words.append(f"--{name} {shlex.quote(text)}")
+    return " ".join(words)
+
+
 def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
-    """Return the options that differ from a saved run's and change the training, as text."""
+    """Return the fixed options that differ from a saved run's, as text."""
     now = plain_options(config)
     return [
         f"--{field.name} {saved.get(field.name, field.default)} -> {now[field.name]}"
         for field in dataclasses.fields(config)
-        if field.metadata["training"] and now[field.name] != saved.get(field.name, field.default)
+        if field.metadata["fixed"] and now[field.name] != saved.get(field.name, field.default)
     ]

@@ -23,11 +23,11 @@ class CommonOptions:
 
     # A resumed run compares what the classes file says, not its path.
     classes: str | None = option(
-        None, "YAML file of your own classes, label ids and folders", training=False
+        None, "YAML file of your own classes, label ids and folders", fixed=False
     )
     ignore_label: int = option(255, "train id of pixels without a class", integer(0, 255))
     device: str = option(
-        "auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES, training=False
+        "auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES, fixed=False
     )
     precision: str = option(
         "fp32",
@@ -36,12 +36,12 @@ class CommonOptions:
         choices=("fp32", "bf16"),
     )
     num_workers: int | None = option(
-        None, "loader processes per data set; by default chosen", integer(0, 256), training=False
+        None, "loader processes per data set; by default chosen", integer(0, 256), fixed=False
     )
     cache_dir: str | None = option(
         None,
         "keep resized images and label maps here (2 MB per image at 1024,512); runs can share it",
-        training=False,
+        fixed=False,
     )
 
 
@@ -58,8 +58,8 @@ class TrainingOptions(CommonOptions):
     )
     data_list_target: str | None = option(
         None,
-        "the same for the target images to adapt to; with --target_split val the list is also "
-        "scored, as in the original, unless --data_dir_val is given",
+        "text file with one target image per line; with --target_split val these are also scored, "
+        "as in the original, unless --data_dir_val is given",
     )
     data_dir_val: str | None = option(
         None, "score on the val part of this labelled folder instead of the target's"
@@ -75,8 +75,8 @@ class TrainingOptions(CommonOptions):
         "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet "
         "checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
     )
-    snapshot_dir: str = option("Snap", "folder for all output files", training=False)
-    resume: bool = option(False, "continue the run in --snapshot_dir", training=False)
+    snapshot_dir: str = option("Snap", "folder for all output files", fixed=False)
+    resume: bool = option(False, "continue the run in --snapshot_dir", fixed=False)
     num_classes: int | None = option(
         None, "number of classes; by default as many as the data set has", integer(2, 255)
     )
@@ -85,15 +85,15 @@ class TrainingOptions(CommonOptions):
         (2048, 1024),
         "expected size of the target's label maps; others are scored at their own, and reported",
         size,
-        training=False,
+        fixed=False,
     )
     batch_size: int = option(1, "images of each domain, per process", integer(1, 1024))
     learning_rate: float = option(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
     momentum: float = option(0.9, "Adam's beta1", number(0, 0.9999))
     weight_decay: float = option(5e-5, "L2 penalty in Adam", number(0))
-    num_epoch: int = option(6, "passes over the source images", integer(1), training=False)
+    num_epoch: int = option(6, "passes over the source images", integer(1), fixed=False)
     max_iters: int | None = option(
-        None, "iterations to train, instead of --num_epoch epochs", integer(1), training=False
+        None, "iterations to train, instead of --num_epoch epochs", integer(1), fixed=False
     )
     noise: float = option(0.1, "standard deviation on target images, in gray levels", number(0))
     teacher_alpha: float = option(
@@ -123,18 +123,18 @@ class TrainingOptions(CommonOptions):
         "network to score, and to save when it is the best so far; with both, the teacher decides",
         choices=("student", "teacher", "both"),
     )
-    print_interval: int = option(10, "iterations between log lines", integer(1), training=False)
+    print_interval: int = option(10, "iterations between log lines", integer(1), fixed=False)
     checkpoint_interval: int = option(
         500, "iterations between writes of last.pth; scorings write it too", integer(1),
-        training=False,
+        fixed=False,
     )  # fmt: skip
     max_hours: float | None = option(
-        None, "save and stop after this time, for batch systems", number(0), training=False
+        None, "save and stop after this time, for batch systems", number(0), fixed=False
     )
     tensorboard: bool = option(
-        False, "also write TensorBoard's files (pip install tensorboard)", training=False
+        False, "also write TensorBoard's files (pip install tensorboard)", fixed=False
     )
-    seed: int = option(0, "of weights, data order and noise", integer(0, 2**32 - 1))
+    seed: int = option(0, "random seed of weights, data order and noise", integer(0, 2**32 - 1))
     no_shuffle: bool = option(False, "take the images in list order")
     deterministic: bool = option(False, "bit-equal runs on a GPU, more slowly; CPU runs always are")
     compile: bool = option(False, "compile the networks with torch.compile")
@@ -161,13 +161,13 @@ class TrainingOptions(CommonOptions):
         adapts_to_scored = self.target_split == "val" and self.data_dir_val is None
         return self.data_list_target if adapts_to_scored else None
 
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How every data set is read: keyword arguments of `SegmentationDataset`."""
+    def reading(self, own_classes: Any) -> dict[str, Any]:
+        """Return the arguments that all data sets have in common (see `SegmentationDataset`)."""
         return {
             "size": self.input_size,
             "ignore_label": self.ignore_label,
             "cache_dir": self.cache_dir,
+            "own_classes": own_classes,
         }
 
     def replaces_demo(self, prefix: str) -> bool:

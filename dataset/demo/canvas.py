@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
 from dataset.labels import CLASSES_19, Color
@@ -19,164 +19,112 @@ from dataset.labels import CLASSES_19, Color
 SUPERSAMPLING = 3
 SKY_DEPTH = 400.0  # meters of air between the camera and the sky
 TRAIN_IDS = {name: train_id for train_id, name in enumerate(CLASSES_19.names)}
-ZENITH, HORIZON, CLOUD = (64, 134, 220), (200, 220, 236), (250, 250, 250)
+ZENITH, HORIZON, CLOUD = np.array([(64, 134, 220), (200, 220, 236), (250, 250, 250)])
 
 Choice = TypeVar("Choice")
-Point = tuple[float, float, float]
 Span = tuple[float, float]
 
 
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, int], cells: int
-) -> NDArray[np.float32]:
-    """Return noise of mean 0 and deviation about 1, (H, W), with ``cells`` large spots per H."""
-    noise = np.zeros(shape, np.float32)
-    for octave in range(4):
-        grid = [max(2, cells * 2**octave * side // shape[0]) for side in shape]
-        coarse = rng.standard_normal(grid, np.float32)
-        noise += cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC) * 0.62**octave
-    return noise
+class Spot(NamedTuple):
+    """Where a thing stands, and 1 or -1 for the way it faces."""
+
+    x: float
+    z: float
+    facing: float = 1
 
 
 class Face(NamedTuple):
-    """A visible face of a box, and the factor that the sun puts on its color.
+    """A visible face of a box: corners (4, 3) from the lower left, and the light on its color."""
 
-    The corners are lower left, lower right, upper right, upper left; of a side, left is near.
-    """
-
-    corners: tuple[Point, Point, Point, Point]
+    corners: NDArray[np.float64]
     light: float
-
-    def at(self, u: float, v: float) -> Point:
-        """Return the point at the shares ``u`` of the width and ``v`` of the height."""
-        a, b, c, d = self.corners
-        return _between(_between(a, b, u), _between(d, c, u), v)
 
 
 class Canvas:
-    """An image, its label map and its depth, larger than the scene by `SUPERSAMPLING`.
+    """An image (RGB), its label map (train ids) and its depth (meters), and tools to draw them.
 
-    Attributes:
-        image: RGB.
-        labels: train ids.
-        depth: meters, 32-bit float.
-        sun: the side the light comes from, -1 left or 1 right.
+    All are larger than the scene by `SUPERSAMPLING`.
     """
 
     def __init__(self, rng: np.random.Generator, size: tuple[int, int]) -> None:
         self.rng = rng
-        self.width, self.height = (side * SUPERSAMPLING for side in size)
-        self.focal = self.width * rng.uniform(0.72, 0.86)
-        self.center = self.width * rng.uniform(0.42, 0.58)
-        self.horizon = self.height * rng.uniform(0.44, 0.52)
+        width, height = (side * SUPERSAMPLING for side in size)
+        self.focal = width * rng.uniform(0.72, 0.86)
+        self.center = width * rng.uniform(0.42, 0.58)
+        self.horizon = height * rng.uniform(0.44, 0.52)
         self.eye = rng.uniform(1.7, 2.1)  # meters above the ground
-        self.sun = int(rng.choice([-1, 1]))
-        below = np.maximum(np.arange(self.height, dtype=np.float32) - self.horizon, 0.01)
-        ground = np.minimum(self.focal * self.eye / below, SKY_DEPTH)
-        self.depth = Image.fromarray(np.repeat(ground[:, None], self.width, axis=1))
-        self.image = Image.fromarray(self._sky(size))
-        self.labels = Image.new("L", self.image.size, TRAIN_IDS["sky"])
-        self._image_pen = ImageDraw.Draw(self.image)
-        self._shadow_pen = ImageDraw.Draw(self.image, "RGBA")
-        self._label_pen = ImageDraw.Draw(self.labels)
-        self._depth_pen = ImageDraw.Draw(self.depth)
-
-    def _sky(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return a blue sky with clouds, (H, W, 3)."""
-        rise = np.clip(np.linspace(1, -1, size[1]), 0, 1)[:, None, None] ** 0.7
-        clouds = np.clip(0.5 * smooth_noise(self.rng, size[::-1], 3), 0, 1)[..., None]
-        sky = rise * ZENITH + (1 - rise) * HORIZON  # (H, 1, 3)
-        sky = sky * (1 - clouds) + clouds * CLOUD
-        return np.asarray(cv2.resize(sky.astype(np.uint8), (self.width, self.height)))
+        rise = np.linspace(1, 0, 9)[:, None, None]
+        clouds = np.clip(0.5 * rng.standard_normal((9, 12, 1)), 0, 1)
+        sky = (rise * ZENITH + (1 - rise) * HORIZON) * (1 - clouds) + clouds * CLOUD  # (9, 12, 3)
+        sky = cv2.resize(sky.astype(np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+        below = np.maximum(np.arange(height, dtype=np.float32) - self.horizon, 0.01)
+        depth = np.minimum(self.focal * self.eye / below, SKY_DEPTH)
+        self.image = Image.fromarray(np.asarray(sky))
+        self.labels = Image.new("L", (width, height), TRAIN_IDS["sky"])
+        self.depth = Image.fromarray(np.repeat(depth[:, None], width, axis=1))
+        self._image_pen = ImageDraw.Draw(self.image, "RGBA")
+        self._label_pen, self._depth_pen = ImageDraw.Draw(self.labels), ImageDraw.Draw(self.depth)
 
     def choose(self, options: Sequence[Choice]) -> Choice:
         """Return one of the options at random."""
         return options[int(self.rng.integers(len(options)))]
 
-    def project(self, point: Point) -> tuple[float, float]:
-        """Return the pixel of a point in the world."""
-        scale = self.focal / point[2]
-        return self.center + scale * point[0], self.horizon + scale * (self.eye - point[1])
+    def project(self, points: ArrayLike) -> list[float]:
+        """Return the pixels u0, v0, u1, v1, ... of points in the world, (n, 3)."""
+        x, y, z = np.asarray(points, float).T
+        u, v = self.center + self.focal * x / z, self.horizon + self.focal * (self.eye - y) / z
+        return np.stack((u, v), axis=1).ravel().tolist()
 
-    def polygon(
-        self, points: Sequence[Point], color: Color, name: str = "", light: float = 1
-    ) -> None:
-        """Fill a polygon; without a class name the labels stay as they are."""
-        pixels = [self.project(point) for point in points]
-        self._image_pen.polygon(pixels, _lit(color, light))
+    def ground(self, x: Span, z: Span, color: tuple[int, ...], name: str = "") -> None:
+        """Fill a rectangle of the ground; without a class name the labels stay as they are."""
+        pixels = self.project([(x[i], 0, z[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))])
+        self._image_pen.polygon(pixels, color)
         if name:
             self._label_pen.polygon(pixels, TRAIN_IDS[name])
-            if any(y for _, y, _ in points):  # the ground's depth is there from the beginning
-                self._depth_pen.polygon(pixels, points[0][2])
 
     def stroke(
-        self, points: Sequence[Point], width: float, color: Color, name: str, light: float = 1
+        self, spot: Spot, name: str, width: float, color: Color, *points: tuple[float, float]
     ) -> None:
-        """Draw a line with round ends; a single point gives a disc of diameter ``width``."""
-        pixels = [self.project(point) for point in points]
-        z = points[0][2]
-        thick = max(width * self.focal / z, SUPERSAMPLING)
-        pens = (self._image_pen, _lit(color, light)), (self._label_pen, TRAIN_IDS[name])
-        for pen, ink in (*pens, (self._depth_pen, z)):
+        """Draw a line through x and y from ``spot``; a single point gives a disc."""
+        pixels = self.project([(spot.x + spot.facing * x, y, spot.z) for x, y in points])
+        thick = max(width * self.focal / spot.z, SUPERSAMPLING)
+        pens = (self._image_pen, color), (self._label_pen, TRAIN_IDS[name])
+        for pen, ink in (*pens, (self._depth_pen, spot.z)):
             pen.line(pixels, ink, round(thick), joint="curve")
-            for u, v in (pixels[0], pixels[-1]):
+            for u, v in (pixels[:2], pixels[-2:]):
                 pen.ellipse((u - thick / 2, v - thick / 2, u + thick / 2, v + thick / 2), ink)
 
-    def ground(self, x: Span, z: Span, color: Color, name: str = "") -> None:
-        """Fill a rectangle of the ground."""
-        self.polygon(_rectangle(x, z), color, name)
-
-    def shadow(self, x: Span, z: Span, height: float) -> None:
-        """Darken the ground under and next to something, away from the sun."""
-        reach = -0.5 * self.sun * height
-        corners = _rectangle((min(x) + min(0, reach), max(x) + max(0, reach)), z)
-        self._shadow_pen.polygon([self.project(corner) for corner in corners], (12, 14, 24, 90))
-
     def box(
-        self, x: Span, y: Span, z: Span, color: Color, name: str, taper: Span = (0, 0)
-    ) -> tuple[Face, Face | None]:
-        """Draw a box, and return its near face and the side that is visible, if one is.
-
-        At the top it is narrower by ``taper``: meters at each side, and at the near and far end.
-        """
-        (x0, x1), (y0, y1), (z0, z1) = sorted(x), y, z
-        side, end = taper
+        self, x: Span, y: Span, z: Span, color: Color, name: str, taper: float = 0
+    ) -> list[Face]:
+        """Draw a box, by ``taper`` meters narrower above; return its near and its visible side."""
+        (x0, x1), (y0, y1), (z0, z1), t = sorted(x), y, z, taper
         a, b, c, d = (x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)
-        e, f = (x0 + side, y1, z0 + end), (x1 - side, y1, z0 + end)
-        g, h = (x1 - side, y1, z1 - end), (x0 + side, y1, z1 - end)
-        near = Face((a, b, f, e), 0.93)
-        left = Face((a, d, h, e), 1 - 0.2 * self.sun) if x0 > 0 else None
-        right = Face((b, c, g, f), 1 + 0.2 * self.sun) if x1 < 0 else None
-        top = Face((e, f, g, h), 1.1) if y1 < self.eye else None
-        for face in (near, left, right, top):
-            if face:
-                self.polygon(face.corners, color, name, face.light)
-        return near, left or right
+        e, f = (x0 + t, y1, z0 + t), (x1 - t, y1, z0 + t)
+        g, h = (x1 - t, y1, z1 - t), (x0 + t, y1, z1 - t)
+        faces = [Face(np.array((a, b, f, e)), 0.93)]
+        if x0 > 0:
+            faces.append(Face(np.array((a, d, h, e)), 0.8))
+        if x1 < 0:
+            faces.append(Face(np.array((b, c, g, f)), 1.2))
+        top = Face(np.array((e, f, g, h)), 1.1)
+        for corners, light in (*faces, top) if y1 < self.eye else faces:
+            pixels = self.project(corners)
+            self._image_pen.polygon(pixels, lit(color, light))
+            self._label_pen.polygon(pixels, TRAIN_IDS[name])
+            self._depth_pen.polygon(pixels, z0)
+        return faces
 
-    def panel(self, face: Face | None, u: Span, v: Span, color: Color) -> None:
-        """Paint a rectangle, in shares of the width and height, onto a face if it is visible."""
-        if face:
-            corners = [face.at(u[i], v[j]) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
-            self.polygon(corners, color, light=face.light)
-
-    def panels(
-        self, face: Face | None, count: int, v: Span, color: Color, margin: float = 0.06
-    ) -> None:
-        """Paint ``count`` panels in a row; ``margin`` is the share left free on either side."""
+    def panels(self, face: Face, count: int, v: Span, color: Color, margin: float = 0.06) -> None:
+        """Paint ``count`` panels in a row, from ``v[0]`` to ``v[1]`` of the height of a face."""
         for i in range(count):
-            self.panel(face, ((i + margin) / count, (i + 1 - margin) / count), v, color)
+            left, right = (i + margin) / count, (i + 1 - margin) / count
+            shares = (left, v[0]), (right, v[0]), (right, v[1]), (left, v[1])
+            weights = [((1 - s) * (1 - t), s * (1 - t), s * t, (1 - s) * t) for s, t in shares]
+            self._image_pen.polygon(self.project(weights @ face.corners), lit(color, face.light))
 
 
-def _between(a: Point, b: Point, share: float) -> Point:
-    """Return the point at ``share`` of the way from a to b."""
-    x, y, z = (p + share * (q - p) for p, q in zip(a, b, strict=True))
-    return x, y, z
-
-
-def _rectangle(x: Span, z: Span) -> list[Point]:
-    return [(x[0], 0, z[0]), (x[1], 0, z[0]), (x[1], 0, z[1]), (x[0], 0, z[1])]
-
-
-def _lit(color: Color, light: float) -> Color:
+def lit(color: Color, light: float) -> Color:
+    """Return a color made brighter or darker by the factor ``light``."""
     red, green, blue = (min(255, int(channel * light)) for channel in color)
     return red, green, blue

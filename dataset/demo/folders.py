@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,50 +23,45 @@ VERSION = 2  # raise it when the pictures change: older demos are then redrawn
 
 
 class Split(NamedTuple):
-    """Where the image and the label map number i are, and how they are drawn and encoded."""
+    """The files of images and label maps; ``{}`` stands for a number, from ``first`` on."""
 
     image: str
     labels: str
-    domain: str
-    ids: Mapping[str, int]
+    digits: int
     first: int = 0
 
-    def paths(self, folder: Path, i: int) -> tuple[Path, Path]:
-        """Return the files of the image and the label map number ``i``."""
-        number = i + self.first
-        return folder / self.image.format(number), folder / self.labels.format(number)
 
-
-def _cityscapes(split: str) -> Split:
-    name = "demo/demo_{:06d}_000019"
-    image = f"leftImg8bit/{split}/{name}_leftImg8bit.png"
-    return Split(image, f"gtFine/{split}/{name}_gtFine_labelIds.png", "camera", CITYSCAPES_IDS)
-
-
-DATA_SETS: dict[str, list[Split]] = {
-    "GTA5": [Split("images/{:05d}.png", "labels/{:05d}.png", "render", CITYSCAPES_IDS, first=1)],
-    "SYNTHIA": [Split("RGB/{:07d}.png", "GT/LABELS/{:07d}.png", "render", SYNTHIA_IDS)],
-    "Cityscapes": [_cityscapes("train"), _cityscapes("val")],
+DATA_SETS = {
+    "GTA5": [Split("images/{}.png", "labels/{}.png", digits=5, first=1)],
+    "SYNTHIA": [Split("RGB/{}.png", "GT/LABELS/{}.png", digits=7)],
+    "Cityscapes": [
+        Split(
+            f"leftImg8bit/{split}/demo/demo_{{}}_000019_leftImg8bit.png",
+            f"gtFine/{split}/demo/demo_{{}}_000019_gtFine_labelIds.png",
+            digits=6,
+        )
+        for split in ("train", "val")
+    ],
 }
 
 
-def _encode_labels(labels: NDArray[np.uint8], data_set: str, ids: Mapping[str, int]) -> bytes:
+def _encode_labels(labels: NDArray[np.uint8], data_set: str) -> bytes:
     """Return the PNG file that the data set would publish; classes without an id become 0."""
+    ids = SYNTHIA_IDS if data_set == "SYNTHIA" else CITYSCAPES_IDS
     table = np.zeros(256, np.uint8)
     table[[TRAIN_IDS[name] for name in ids]] = list(ids.values())
     encoded = table[labels]
-    if data_set == "SYNTHIA":
-        _, instances = cv2.connectedComponents((encoded == ids["car"]).astype(np.uint8))
-        channels = np.zeros_like(instances), instances, encoded  # OpenCV stores blue first
-        return cv2.imencode(".png", np.stack(channels, -1).astype(np.uint16))[1].tobytes()
-    image = Image.fromarray(encoded)
     if data_set == "GTA5":
         palette = np.zeros((256, 3), np.uint8)
-        palette[list(ids.values())] = [CLASSES_19.colors[TRAIN_IDS[name]] for name in ids]
+        palette[list(ids.values())] = CLASSES_19.colors
+        image, stream = Image.fromarray(encoded), io.BytesIO()
         image.putpalette(palette.tobytes())
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
+        image.save(stream, "PNG")
+        return stream.getvalue()
+    if data_set == "SYNTHIA":  # 16 bits: ids in red, instances in green; OpenCV stores blue first
+        _, instances = cv2.connectedComponents((encoded == ids["car"]).astype(np.uint8))
+        encoded = np.stack((0 * encoded, instances, encoded), axis=-1).astype(np.uint16)
+    return cv2.imencode(".png", encoded)[1].tobytes()
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -82,17 +75,6 @@ def _write(path: Path, content: bytes) -> None:
     # Several processes may draw the same demo at the same time.
     with whole_file(path, path.with_name(f".{path.name}.{os.getpid()}")) as file:
         file.write(content)
-
-
-def _remove_from(folder: Path, split: Split, count: int) -> None:
-    """Remove the images and label maps from number ``count`` on, the last one first.
-
-    In this order, a removal that was interrupted leaves no gap and can be finished later.
-    """
-    numbered = (split.paths(folder, i) for i in itertools.count(count))
-    surplus = itertools.takewhile(lambda paths: any(path.exists() for path in paths), numbered)
-    for path in itertools.chain(*reversed(list(surplus))):
-        path.unlink(missing_ok=True)
 
 
 def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
@@ -109,14 +91,19 @@ def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) 
             "  give the demo a folder of its own, or move these files away"
         )
     _write(marker, b"{}\n")  # the folder is the demo's, but not complete
+    domain = "camera" if folder.name == "Cityscapes" else "render"
     for stream, split in enumerate(DATA_SETS[folder.name]):
-        _remove_from(folder, split, count)
+        written = set()
         for i in range(count):
-            rng = np.random.default_rng((seed, number, stream, i))
-            scene = draw_scene(rng, size, split.domain)
-            image, labels = split.paths(folder, i)
+            scene = draw_scene(np.random.default_rng((seed, number, stream, i)), size, domain)
+            stem = f"{i + split.first:0{split.digits}}"
+            image, labels = folder / split.image.format(stem), folder / split.labels.format(stem)
             _write(image, cv2.imencode(".png", scene.image[..., ::-1])[1].tobytes())
-            _write(labels, _encode_labels(scene.labels, folder.name, split.ids))
+            _write(labels, _encode_labels(scene.labels, folder.name))
+            written |= {image, labels}
+        for name in (split.image, split.labels):  # remove what a larger demo left
+            for path in set(folder.glob(name.format("[0-9]" * split.digits))) - written:
+                path.unlink(missing_ok=True)
     _write(marker, complete)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dataset.image_files import read_image
@@ -28,6 +27,8 @@ from utils.evaluation.predict import Prediction
 from utils.files import make_folder, save_png
 from utils.options import EvaluationOptions
 
+ENDINGS = ("", "_color", "_overlay", "_attention", "_confidence", "_panel")
+
 
 class OutputFiles:
     """Writes the files of each image of a data set.
@@ -43,18 +44,28 @@ class OutputFiles:
     def __init__(self, options: EvaluationOptions, dataset: SegmentationDataset) -> None:
         self.options = options
         self.dataset = dataset
-        self.space = dataset.label_space
         self.folder = Path(options.snapshot_dir)
-        if self.folder.resolve().is_relative_to(dataset.root.resolve()):
-            raise within_data(self.folder, dataset.root)
+        check_apart(self.folder, dataset.root)
         stems = [PurePosixPath(name).stem for name in dataset.names]
-        check_outputs([self.folder / stem for stem in stems], [], options)
-        make_folder(self.folder)
+        check_outputs([self.folder / stem for stem in stems])
         if options.save_label_ids:
-            self.label_ids = self.folder / "label_ids"
-            self._label_id = label_id_table(self.space)
-            _check_only(self.label_ids, {f"{stem}.png" for stem in stems})
-            make_folder(self.label_ids)
+            names = dataset.label_space.names
+            unknown = [name for name in names if name not in CITYSCAPES_IDS]
+            if unknown:
+                raise UserError(
+                    f"--save_label_ids: Cityscapes has no class {', '.join(unknown)}\n"
+                    f"  it has {', '.join(CITYSCAPES_IDS)}"
+                )
+            self._ids = np.array([CITYSCAPES_IDS[name] for name in names], np.uint8)
+            strange = {path.stem for path in self.folder.glob("label_ids/*")} - set(stems)
+            if strange:
+                raise UserError(
+                    f"{self.folder}/label_ids holds {min(strange)}, which is not one of these "
+                    "images: the benchmark would find it too\n"
+                    "  empty the folder, or choose another --snapshot_dir"
+                )
+            make_folder(self.folder / "label_ids")
+        make_folder(self.folder)
 
     def write(self, name: str, prediction: Prediction, label: Tensor) -> dict[str, Picture]:
         """Write the files of one image.
@@ -66,23 +77,20 @@ class OutputFiles:
 
         Returns:
             The tiles for the report (see `tiles_of`); empty unless an option asks for pictures.
-
-        Raises:
-            UserError: the image cannot be read, or a file cannot be written.
         """
-        options, stem = self.options, PurePosixPath(name).stem
-        picture, tiles = None, {}
+        options, space = self.options, self.dataset.label_space
+        place, picture, tiles = self.folder / PurePosixPath(name).stem, None, {}
         if options.save_attention or options.save_panels or options.report:
             original = read_image(self.dataset.image_folder / name)
             picture = resized(original, (label.shape[1], label.shape[0]))
-            truth, colors = label.byte().cpu().numpy(), self.space.colors
-            tiles = tiles_of(picture, prediction, truth, colors, options.ignore_label)
-        save_pictures(self.folder / stem, picture, prediction, self.space, options)
+            truth = label.byte().cpu().numpy()
+            tiles = tiles_of(picture, prediction, truth, space.colors, options.ignore_label)
+        save_pictures(place, picture, prediction, space, options)
         if options.save_panels:
-            save_png(self.folder / f"{stem}_panel.png", panel([tiles], self.space))
+            save_png(_path(place, "_panel"), panel([tiles], space))
         if options.save_label_ids:
-            ids = self._label_id[prediction.classes.cpu().numpy()]
-            save_png(self.label_ids / f"{stem}.png", ids)
+            ids = self._ids[prediction.classes.cpu().numpy()]
+            save_png(self.folder / f"label_ids/{place.name}.png", ids)
         return tiles
 
 
@@ -101,9 +109,6 @@ def save_pictures(
         prediction: at the picture's size.
         space: colors of the classes.
         options: say which files.
-
-    Raises:
-        UserError: a file cannot be written.
     """
     classes = prediction.classes.cpu().numpy()
     colors = color_map(classes, space.colors)
@@ -116,31 +121,24 @@ def save_pictures(
     if options.save_confidence:
         pictures["_confidence"] = confidence_picture(prediction.confidence.cpu().numpy())
     for ending, drawn in pictures.items():
-        save_png(place.with_name(f"{place.name}{ending}.png"), drawn)
+        save_png(_path(place, ending), drawn)
 
 
-def check_outputs(
-    places: Sequence[Path], others: Sequence[Path], options: EvaluationOptions
-) -> None:
+def _path(place: Path, ending: str) -> Path:
+    return place.with_name(f"{place.name}{ending}.png")
+
+
+def check_outputs(places: Sequence[Path], others: Sequence[Path] = ()) -> None:
     """Check that no file is written twice, or over an image.
 
     Args:
         places: where files are written, without their endings.
         others: images that are read, and other files that are written.
-        options: say which files.
 
     Raises:
         UserError: one would be.
     """
-    own = options.images is not None
-    endings = {
-        "_overlay": own,
-        "_attention": options.save_attention,
-        "_confidence": options.save_confidence,
-        "_panel": options.save_panels and not own,
-    }
-    written = ["", "_color", *(ending for ending, wanted in endings.items() if wanted)]
-    outputs = [place.with_name(f"{place.name}{end}.png") for place in places for end in written]
+    outputs = [_path(place, ending) for place in places for ending in ENDINGS]
     times = Counter([*outputs, *others])
     for path in outputs:
         if times[path] > 1:
@@ -151,33 +149,15 @@ def check_outputs(
             )
 
 
-def within_data(folder: Path, root: Path) -> UserError:
-    """Return the error that results would be written among the images."""
-    return UserError(
-        f"--snapshot_dir {folder} lies within the data folder {root.resolve()}\n"
-        "  choose another: predictions have the names of the images"
-    )
-
-
-def label_id_table(space: LabelSpace) -> NDArray[np.uint8]:
-    """Return the Cityscapes label id of each class, uint8, (C,).
+def check_apart(folder: Path, source: Path) -> None:
+    """Check that results are not written among the images, where they would be read as such.
 
     Raises:
-        UserError: Cityscapes does not have a class.
+        UserError: the folder lies within ``source``, or is that of the image ``source``.
     """
-    unknown = [name for name in space.names if name not in CITYSCAPES_IDS]
-    if unknown:
+    written, read = folder.resolve(), source.resolve()
+    if written.is_relative_to(read) or (read.is_file() and written == read.parent):
         raise UserError(
-            f"--save_label_ids: Cityscapes has no class {', '.join(unknown)}\n"
-            f"  it has {', '.join(CITYSCAPES_IDS)}"
-        )
-    return np.array([CITYSCAPES_IDS[name] for name in space.names], np.uint8)
-
-
-def _check_only(folder: Path, expected: set[str]) -> None:
-    strange = sorted({path.name for path in folder.glob("*")} - expected)
-    if strange:
-        raise UserError(
-            f"{folder} holds {strange[0]}, which is not one of these images: the benchmark would "
-            "find it too\n  empty the folder, or choose another --snapshot_dir"
+            f"--snapshot_dir {folder} lies within the data folder of {source}\n"
+            "  choose another: predictions have the names of the images"
         )

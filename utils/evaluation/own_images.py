@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import torch
-from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
 from dataset.description import files_below
-from dataset.image_files import IMAGE_EXTENSIONS, read_image
+from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image
 from dataset.labels import LabelSpace
 from utils.errors import UserError
-from utils.evaluation.output_files import check_outputs, save_pictures, within_data
+from utils.evaluation.output_files import check_apart, check_outputs, save_pictures
 from utils.evaluation.pictures import Picture, color_map, legend, overlay, swatches
 from utils.evaluation.predict import Prediction, predict_pictures
 from utils.evaluation.video import VideoFile, write_video
@@ -29,11 +27,7 @@ Predict = Callable[[Iterable[Picture]], Iterator[tuple[Picture, Prediction]]]
 
 
 def predict_own_images(
-    network: nn.Module,
-    space: LabelSpace,
-    input_size: tuple[int, int],
-    options: EvaluationOptions,
-    device: torch.device,
+    network: nn.Module, space: LabelSpace, input_size: tuple[int, int], options: EvaluationOptions
 ) -> None:
     """Predict the image, folder of images, or video ``options.images``, and write the results.
 
@@ -42,11 +36,10 @@ def predict_own_images(
     video, STEM_overlay.mp4. legend.png shows what the colors mean.
 
     Args:
-        network: a SEANet, or a wrapper of one, on the device.
+        network: a SEANet, or a wrapper of one.
         space: names and colors of its classes.
         input_size: width and height that images are stretched to, as in training.
         options: say which files, and where.
-        device: where to compute.
 
     Raises:
         UserError: there is nothing to read, results would replace images or each other, an option
@@ -57,15 +50,15 @@ def predict_own_images(
         raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
     is_video = not source.is_dir() and source.suffix.lower() not in IMAGE_EXTENSIONS
     _check_options(options, is_video)
+    check_apart(folder, source)
     predict = partial(
-        predict_pictures, network,
-        input_size=input_size, batch_size=options.batch_size, device=device,
-    )  # fmt: skip
+        predict_pictures, network, input_size=input_size, batch_size=options.batch_size
+    )
     if is_video:
         done = _predict_video(source, folder, predict, space)
     else:
         done = _predict_images(source, folder, predict, space, options)
-    save_png(folder / LEGEND, legend(swatches(space)))
+    save_png(folder / LEGEND, legend(swatches(space.names, space.colors)))
     print(f"{done}\nnothing was scored: own images have no labels")
 
 
@@ -80,13 +73,13 @@ def _predict_images(
             f"no images under {source}\n"
             f"  images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
         )
-    _check_apart(source, folder)
     stems = [PurePosixPath(name).with_suffix("") for name in names]
     images = [parent.resolve() / name for name in names]
     written = folder.resolve()
-    check_outputs([written / stem for stem in stems], [*images, written / LEGEND], options)
-    _check_readable([parent / name for name in names])
-    predictions = predict(read_image(parent / name, upright=True) for name in names)
+    check_outputs([written / stem for stem in stems], [*images, written / LEGEND])
+    for image in images:
+        image_shape(image)  # an error before the first result is written
+    predictions = predict(read_image(image, upright=True) for image in images)
     bar = tqdm(stems, unit="image", desc="own images", dynamic_ncols=True)
     for stem, (picture, prediction) in zip(bar, predictions, strict=True):
         make_folder((folder / stem).parent)
@@ -96,7 +89,6 @@ def _predict_images(
 
 def _predict_video(source: Path, folder: Path, predict: Predict, space: LabelSpace) -> str:
     video = VideoFile(source)
-    _check_apart(source, folder)
     make_folder(folder)
     path = folder / f"{source.stem}_overlay.mp4"
     predictions = tqdm(predict(video), total=video.announced or None, unit="frame", desc="video")
@@ -127,26 +119,3 @@ def _check_options(options: EvaluationOptions, is_video: bool) -> None:
             "  leave it out: there are no labels; --save_attention and --save_confidence are for "
             "images, not for videos"
         )
-
-
-def _check_readable(paths: Sequence[Path]) -> None:
-    """Check the headers of all images before the first result is written."""
-    bad = []
-    for path in paths:
-        try:
-            Image.open(path).close()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            bad.append(str(path))
-    if bad:
-        more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
-        raise UserError(
-            f"cannot read {', '.join(bad[:5])}{more}: not an image, or damaged\n"
-            "  replace such files, or leave them out; nothing was written"
-        )
-
-
-def _check_apart(source: Path, folder: Path) -> None:
-    """Check that results are not written among images, where they would be read as such."""
-    written, read = folder.resolve(), source.resolve()
-    if written.is_relative_to(read) or (source.is_file() and written == read.parent):
-        raise within_data(folder, source if source.is_dir() else source.parent)

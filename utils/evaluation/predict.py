@@ -36,7 +36,7 @@ class Prediction:
 
     @cached_property
     def classes(self) -> Tensor:
-        """The most likely class of each pixel: train ids, uint8, (H, W)."""
+        """The class of each pixel: train ids, uint8, (H, W)."""
         return class_map(self.logits, self.size)
 
     @property
@@ -52,9 +52,6 @@ def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) 
         network: a SEANet, or a wrapper of one.
         images: the network's input, float32, (B, 3, H, W), on its device.
         sizes: height and width of the B predictions.
-
-    Returns:
-        B predictions.
     """
     training = [module for module in network.modules() if module.training]
     network.eval()
@@ -70,28 +67,24 @@ def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) 
 
 
 def predict_dataset(
-    network: nn.Module,
-    dataset: SegmentationDataset,
-    batch_size: int,
-    num_workers: int | None,
-    device: torch.device,
+    network: nn.Module, dataset: SegmentationDataset, batch_size: int, num_workers: int | None
 ) -> Iterator[tuple[str, Tensor, Prediction]]:
-    """Predict the images of a data set.
+    """Predict the images of a data set, at the size of their label maps.
 
     Args:
-        network: as in `predict`, on the device.
+        network: as in `predict`.
         dataset: its label maps are read at their own size, or not at all.
         batch_size: how many images are predicted at once.
         num_workers: loader processes; None chooses.
-        device: where to compute.
 
     Yields:
-        Of each image the name, the label map (int64, (H, W), on the device; without label maps the
-        ignore label everywhere), and the prediction of the same size.
+        The name, the label map (int64, (H, W), on the network's device; without label maps the
+        ignore label everywhere, at the image's size), and the prediction of each image.
 
     Raises:
         UserError: an image or label map cannot be read.
     """
+    device = next(network.parameters()).device
     order = sequential_batches(len(dataset), batch_size)
     for batch in make_loader(dataset, order, num_workers, device.type):
         images, labels = on_device(batch, device)
@@ -107,7 +100,6 @@ def predict_pictures(
     pictures: Iterable[NDArray[np.uint8]],
     input_size: tuple[int, int],
     batch_size: int,
-    device: torch.device,
 ) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
     """Predict pictures of any sizes, of which at most a batch is in memory.
 
@@ -116,12 +108,11 @@ def predict_pictures(
         pictures: RGB, uint8, (H, W, 3).
         input_size: width and height that they are stretched to.
         batch_size: how many are predicted at once.
-        device: the network's.
 
     Yields:
         Each picture, and its prediction at the picture's size.
     """
-    remaining = iter(pictures)
+    device, remaining = next(network.parameters()).device, iter(pictures)
     while batch := list(islice(remaining, batch_size)):
         resized = np.stack([resize_image(picture, input_size) for picture in batch])
         images = network_input(torch.from_numpy(resized).to(device))
@@ -132,7 +123,7 @@ def predict_pictures(
 def confusion(
     network: nn.Module, batches: Iterable[tuple[Tensor, list[Tensor]]], num_classes: int
 ) -> Tensor:
-    """Score a network.
+    """Count the pixels of label maps by class and predicted class.
 
     Args:
         network: as in `predict`.
@@ -141,8 +132,7 @@ def confusion(
         num_classes: C.
 
     Returns:
-        Confusion matrix, int64, (C, C), rows are the label; on the device, so that nothing waits
-        for it.
+        int64, (C, C), rows are the label; on the device, so that nothing waits for it.
     """
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for images, labels in batches:
@@ -154,14 +144,9 @@ def confusion(
 
 
 def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the most likely class of each pixel.
+    """Return the most likely class of each pixel: train ids, uint8, of size (H, W).
 
-    Args:
-        logits: (C, h, w).
-        size: H, W of the map.
-
-    Returns:
-        Train ids, uint8, (H, W), of the bilinearly upsampled logits (corners not aligned).
+    The logits, (C, h, w), are upsampled bilinearly, corners not aligned.
     """
     best = _upsample(logits[:1], size)
     classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)

@@ -22,21 +22,12 @@ from utils.evaluation.scores import Scores
 TILE_WIDTH = 320
 
 
-class Figure(NamedTuple):
-    """A small picture of the page; ``source`` is its content as a URI."""
-
-    title: str
-    source: str
-    width: int
-    height: int
-
-
 class Panel(NamedTuple):
-    """An image: its name, its mIoU (nan if it has no label), its pictures."""
+    """An image: its name, its mIoU (nan if it has no label), its pictures' titles and URIs."""
 
     name: str
     miou: float
-    figures: list[Figure]
+    pictures: dict[str, str]
 
 
 class WorstPanels:
@@ -49,7 +40,6 @@ class WorstPanels:
     def __init__(self, limit: int = 50) -> None:
         self.limit = limit
         self.seen = 0
-        self.titles: set[str] = set()  # of their pictures
         self.kept: list[Panel] = []
 
     def add(self, name: str, miou: float, tiles: Mapping[str, Picture]) -> None:
@@ -61,10 +51,9 @@ class WorstPanels:
             tiles: title -> picture, RGB, uint8, (H, W, 3).
         """
         self.seen += 1
-        self.titles.update(tiles)
         if len(self.kept) < self.limit or _order(miou) < _order(self.kept[-1].miou):
-            figures = [_figure(title, tile) for title, tile in tiles.items()]
-            self.kept.append(Panel(name, miou, figures))
+            pictures = {title: _small_picture(tile) for title, tile in tiles.items()}
+            self.kept.append(Panel(name, miou, pictures))
             self.kept = sorted(self.kept, key=lambda panel: _order(panel.miou))[: self.limit]
 
 
@@ -98,7 +87,7 @@ def page(
         space=space,
         images=images,
         errors=ERROR_COLORS,
-        attention=_data_uri(attention_scale((64, 1))),
+        attention=_data_uri(attention_scale(64)),
     )
 
 
@@ -110,11 +99,10 @@ def _percent(share: float) -> str:
     return "–" if math.isnan(share) else f"{100 * share:.1f}"  # noqa: RUF001
 
 
-def _figure(title: str, picture: Picture) -> Figure:
+def _small_picture(picture: Picture) -> str:
     height, width = picture.shape[:2]
     shown = min(width, TILE_WIDTH)
-    small = resized(picture, (shown, max(1, round(height * shown / width))))
-    return Figure(title, _data_uri(small), shown, small.shape[0])
+    return _data_uri(resized(picture, (shown, max(1, round(height * shown / width)))))
 
 
 def _data_uri(picture: Picture) -> str:

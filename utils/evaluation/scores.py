@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import bootstrap
 from torch import Tensor
 
-from utils.evaluation.metrics import (
-    class_accuracy,
-    class_iou,
-    mean_accuracy,
-    mean_iou,
-    pixel_accuracy,
-)
+from utils.evaluation import metrics
 from utils.files import whole_file
 
 RESAMPLES = 9999
@@ -85,30 +79,27 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
     confusion = confusions.sum(0)
     if not confusion.any():
         return None
-    iou = class_iou(confusion)
+    iou = metrics.class_iou(confusion)
     kept = [index for index, name in enumerate(names) if name not in left_out]
     return Scores(
         names=tuple(names),
         confusion=confusion,
-        image_miou=tuple(mean_iou(confusions).tolist()),
+        image_miou=tuple(metrics.mean_iou(confusions).tolist()),
         iou=tuple(iou.tolist()),
-        accuracy=tuple(class_accuracy(confusion).tolist()),
-        miou=mean_iou(confusion).item(),
+        accuracy=tuple(metrics.class_accuracy(confusion).tolist()),
+        miou=metrics.mean_iou(confusion).item(),
         interval=bootstrap_interval(confusions),
         miou_13=iou[kept].nanmean().item() if left_out else None,
-        pixel_accuracy=pixel_accuracy(confusion).item(),
-        mean_accuracy=mean_accuracy(confusion).item(),
+        pixel_accuracy=metrics.pixel_accuracy(confusion).item(),
+        mean_accuracy=metrics.mean_accuracy(confusion).item(),
     )
 
 
 def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
     """Return the 95 % interval of mIoU over images: percentile bootstrap with a fixed seed.
 
-    Args:
-        confusions: int64, (N, C, C); images without a labelled pixel are left out.
-
-    Returns:
-        Its ends, 0..1; nan for fewer than two images.
+    ``confusions`` are int64, (N, C, C); images without a labelled pixel are left out. The ends are
+    0..1, or nan for fewer than two images.
     """
     labelled = confusions[confusions.sum((1, 2)) > 0]
     count, classes = len(labelled), labelled.shape[-1]
@@ -121,7 +112,7 @@ def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
         cells = draws + count * np.arange(len(draws))[:, None]
         times = np.bincount(cells.ravel(), minlength=draws.size).reshape(-1, count)
         sums = torch.from_numpy(times).double() @ flat  # (draws, C * C)
-        return mean_iou(sums.view(-1, classes, classes)).numpy().reshape(drawn.shape[:-1])
+        return metrics.mean_iou(sums.view(-1, classes, classes)).numpy().reshape(drawn.shape[:-1])
 
     interval = bootstrap(
         (np.arange(count),), statistic, vectorized=True, n_resamples=RESAMPLES, batch=1000,
@@ -145,44 +136,39 @@ def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Seq
     Raises:
         UserError: a file cannot be written.
     """
-    text, tables = f"{protocol}\n", {"scores.json": "", "scores.csv": ""}
+    text = f"{protocol}\n"
     if scores:
         text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
-        tables["scores.json"] = json_table(scores, protocol, images)
-        tables["scores.csv"] = csv_table(scores)
-    for name, content in {"Evaluation.txt": text, **tables}.items():
-        if content:
-            with whole_file(folder / name) as file:
-                file.write(content.encode())
-        else:
-            (folder / name).unlink(missing_ok=True)  # of an earlier run with labels
+        _write(folder / "scores.json", json_table(scores, protocol, images))
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerows([("score", "value"), *scores.rows])
+        _write(folder / "scores.csv", stream.getvalue())
+    else:
+        for name in ("scores.json", "scores.csv"):  # of an earlier run with labels
+            (folder / name).unlink(missing_ok=True)
+    _write(folder / "Evaluation.txt", text)
     return text
 
 
-def csv_table(scores: Scores) -> str:
-    """Return name and share, one score per line, in full precision; nan if nothing was counted."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([("score", "value"), *scores.rows])
-    return stream.getvalue()
-
-
 def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
-    """Return all scores as JSON, shares 0..1; null if nothing was counted, as JSON has no nan."""
-
-    def plain(values: Sequence[float]) -> list[float | None]:
-        return [None if math.isnan(value) else value for value in values]
-
+    """Return all scores as JSON, shares 0..1; null if nothing was counted."""
     values = {
         "protocol": protocol,
         "miou": scores.miou,
-        "miou_95_percent": plain(scores.interval),
-        **({} if scores.miou_13 is None else {"miou_13": plain([scores.miou_13])[0]}),
+        "miou_95_percent": scores.interval,
+        **({} if scores.miou_13 is None else {"miou_13": scores.miou_13}),
         "pixel_accuracy": scores.pixel_accuracy,
         "mean_accuracy": scores.mean_accuracy,
-        "class_iou": dict(zip(scores.names, plain(scores.iou), strict=True)),
-        "class_accuracy": dict(zip(scores.names, plain(scores.accuracy), strict=True)),
-        "image_miou": dict(zip(images, plain(scores.image_miou), strict=True)),
+        "class_iou": dict(zip(scores.names, scores.iou, strict=True)),
+        "class_accuracy": dict(zip(scores.names, scores.accuracy, strict=True)),
+        "image_miou": dict(zip(images, scores.image_miou, strict=True)),
         "confusion": scores.confusion.tolist(),
     }
+    # JSON has no nan, which Python would write.
+    values = json.loads(json.dumps(values), parse_constant=lambda _: None)
     return json.dumps(values, indent=1) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write(text.encode())

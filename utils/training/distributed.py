@@ -52,14 +52,14 @@ class Processes:
             distributed.all_reduce(value)
         return value
 
-    def mean(self, loss: MaskedLoss) -> Tensor:
-        """Return a loss averaged over its places in all processes.
+    def share_of_mean(self, loss: MaskedLoss) -> Tensor:
+        """Return this process's share of a loss's mean over all processes.
 
-        The mean of the result over the processes, and the mean of its gradients, are those of one
-        process with all the images.
+        That is ``world_size * sum / (elements in all processes)``: DistributedDataParallel averages
+        the gradients, which divides by world_size and gives the gradient of one process with all
+        the images.
         """
-        places = self.sum(loss.places).clamp(min=1)
-        return loss.total * (self.world_size / places)
+        return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set in any process."""
@@ -74,7 +74,7 @@ class Processes:
         return values
 
     def wait(self) -> None:
-        """Return once every process has called this."""
+        """Block until all processes reach this call."""
         if self.world_size > 1:
             distributed.barrier()
 

@@ -1,4 +1,7 @@
-"""The training loop: iterate, log, score, save, stop. One iteration is `train_step`."""
+"""The training loop: iterate, log, score, save, stop. One iteration is `train_step`.
+
+A script calls `train`, which runs `Run.loop`, which calls `train_step`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from dataset.loaders import make_loader, on_device, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
-from utils.command_line import plain_options
+from utils.command_line import as_arguments, plain_options
 from utils.device import choose_device, make_deterministic, with_precision
 from utils.errors import DivergenceError, UserError
 from utils.evaluation.metrics import class_iou, mean_iou
@@ -36,7 +39,7 @@ from utils.training.train_step import train_step
 
 @dataclass
 class Progress:
-    """How far a run is; saved and restored as a whole.
+    """Progress of a run; saved and restored as a whole.
 
     Attributes:
         epoch: counted from 0.
@@ -63,7 +66,7 @@ def train(
     target: SegmentationDataset,
     scored: SegmentationDataset | None,
     options: TrainingOptions,
-    weights: str,
+    initialization: str,
 ) -> None:
     """Train to the end, or until a signal or the time limit; score and save on the way.
 
@@ -75,7 +78,7 @@ def train(
         target: images to adapt to.
         scored: images with labels to score on; None if there are none.
         options: the experiment's values.
-        weights: where the initial weights come from, for the log.
+        initialization: where the initial weights come from, in words, for the log.
 
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
@@ -83,7 +86,7 @@ def train(
         SystemExit: after SIGINT or SIGTERM, with status 130 or 143.
     """
     stop = StopRequest(options.max_hours)
-    run = Run(prefix, student, teacher, source, target, scored, options, weights)
+    run = Run(prefix, student, teacher, source, target, scored, options, initialization)
     try:
         finished = run.loop(stop)
     except DivergenceError:
@@ -113,7 +116,7 @@ class Run:
         target: SegmentationDataset,
         scored: SegmentationDataset | None,
         options: TrainingOptions,
-        weights: str,
+        initialization: str,
     ) -> None:
         check_experiment(options, student.num_classes, target, scored)
         self.options = options
@@ -141,7 +144,7 @@ class Run:
             self.progress = Progress(**saved["progress"])
             rows = saved["history"]
             restore_random_state(saved["random"][self.processes.rank], self.device)
-            weights = f"resumed at iteration {self.progress.iteration}"
+            initialization = f"resumed at iteration {self.progress.iteration}"
         self.history = History(self.processes, self.files.last, rows)
 
         total = options.num_epoch * self.batches.iterations
@@ -155,47 +158,45 @@ class Run:
         )  # fmt: skip
         data = describe_data(options, source, target, scored, self.batches.iterations)
         self.log.line(f"== {environment(self.device)}, {self.processes.world_size} process(es)")
-        self.log.line(
-            f"options: {' '.join(f'--{k} {v}' for k, v in plain_options(options).items())}"
-        )
+        self.log.line(f"options: {as_arguments(options)}")
         self.log.line(f"protocol: {protocol}")
         self.log.line(f"data: {data}")
-        self.log.line(f"weights: {weights}")
+        self.log.line(f"weights: {initialization}")
         if warning:
             self.log.line(f"warning: {warning}")
 
     def loop(self, stop: StopRequest) -> bool:
         """Train until the end or a stop request; return whether the end was reached."""
-        at, options, networks = self.progress, self.options, self.networks
-        if at.score_due:
+        progress, options, networks = self.progress, self.options, self.networks
+        if progress.score_due:
             self.score()
-        while at.iteration < self.last_iteration:
-            for batch in self.batches.epoch(at.epoch, at.batch):
+        while progress.iteration < self.last_iteration:
+            for batch in self.batches.epoch(progress.epoch, progress.batch):
                 result = train_step(
                     networks.student, networks.teacher, networks.optimizer, batch, options,
-                    self.processes.mean,
+                    self.processes.share_of_mean,
                 )  # fmt: skip
                 self.history.add(result, batch.names)
                 self.log.bar.update()
-                at.batch += 1
-                at.iteration += 1
-                ends = at.iteration == self.last_iteration
-                at.score_due = ends or at.iteration % options.val_interval == 0
+                progress.batch += 1
+                progress.iteration += 1
+                ends = progress.iteration == self.last_iteration
+                progress.score_due = ends or progress.iteration % options.val_interval == 0
 
-                if ends or at.iteration % options.print_interval == 0:
+                if ends or progress.iteration % options.print_interval == 0:
                     self.log_losses()
-                if at.score_due and (ends or not self._stops(stop)):
+                if progress.score_due and (ends or not self._stops(stop)):
                     self.score()
-                elif at.iteration % options.checkpoint_interval == 0:
+                elif progress.iteration % options.checkpoint_interval == 0:
                     self.save()
                 if ends:
                     return True
                 if self._stops(stop):
                     self.save()
-                    reason = f"{stop.reason}: saved at iteration {at.iteration}"
+                    reason = f"{stop.reason}: saved at iteration {progress.iteration}"
                     self.log.line(f"{reason}; continue with --resume")
                     return False
-            at.epoch, at.batch = at.epoch + 1, 0
+            progress.epoch, progress.batch = progress.epoch + 1, 0
         return True
 
     def _stops(self, stop: StopRequest) -> bool:
@@ -213,9 +214,9 @@ class Run:
         """
         means = self.history.read()
         if means is not None:
-            at, rate = self.progress, self.networks.optimizer.param_groups[0]["lr"]
-            batch = f"{at.batch}/{self.batches.iterations}"
-            self.log.losses(at.iteration, at.epoch, batch, rate, means)
+            progress, rate = self.progress, self.networks.optimizer.param_groups[0]["lr"]
+            batch = f"{progress.batch}/{self.batches.iterations}"
+            self.log.losses(progress.iteration, progress.epoch, batch, rate, means)
 
     def score(self) -> None:
         """Score on the target, keep the best network, draw the curves.
@@ -224,27 +225,27 @@ class Run:
         and after.
         """
         self.save()
-        at, networks, precision = self.progress, self.networks, self.options.precision
+        progress, networks, precision = self.progress, self.networks, self.options.precision
         plain = {"student": networks.plain_student, "teacher": networks.plain_teacher}
         running = {"student": with_precision(plain["student"], precision)}
         running["teacher"] = networks.teacher
         wanted = list(plain) if self.options.score == "both" else [self.options.score]
         for name in wanted if self.scored else []:  # of both, the teacher comes last and decides
             matrix = self._confusion(running[name])
-            at.miou = mean_iou(matrix).item()
+            progress.miou = mean_iou(matrix).item()
             classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
-            self.log.score(at.iteration, name, at.miou, classes)
-        improved = at.miou > at.best_miou
-        at.best_miou = max(at.miou, at.best_miou)
+            self.log.score(progress.iteration, name, progress.miou, classes)
+        improved = progress.miou > progress.best_miou
+        progress.best_miou = max(progress.miou, progress.best_miou)
         if self.processes.is_main:
             if improved:
                 best = released(plain[wanted[-1]], self.info)
-                self.files.save_best(best, at.epoch, at.batch, at.miou)
+                self.files.save_best(best, progress.epoch, progress.batch, progress.miou)
             self.files.draw_curves()
             if self.options.tensorboard:
                 teacher = with_precision(networks.plain_teacher, precision)
-                self.log.pictures(at.iteration, panels(teacher, self.shown))
-        at.score_due = False
+                self.log.pictures(progress.iteration, panels(teacher, self.shown))
+        progress.score_due = False
         self.save()
 
     def _confusion(self, network: nn.Module) -> Tensor:
@@ -292,6 +293,10 @@ class Run:
         """Save the final teacher."""
         if self.processes.is_main:
             save_tensors(self.files.final, released(self.networks.plain_teacher, self.info))
-        at = self.progress
-        scores = f"last mIoU {at.miou:.4f}, best {at.best_miou:.4f}; " if at.miou >= 0 else ""
+        progress = self.progress
+        scores = (
+            f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}; "
+            if progress.miou >= 0
+            else ""
+        )
         self.log.line(f"{scores}final teacher: {self.files.final}")

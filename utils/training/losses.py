@@ -10,21 +10,21 @@ from torch.nn import functional as F
 
 
 class MaskedLoss(NamedTuple):
-    """A sum over the kept places (pixels or grid cells), and their number.
+    """A sum over the kept elements (pixels or grid cells), and their number.
 
-    The two are separate so that several processes can divide by the number over all of them.
+    The two are separate so that several processes can divide by the number in all of them.
 
     Attributes:
-        total: scalar, differentiable.
-        places: scalar, float32, no gradient.
+        sum: scalar, differentiable.
+        elements: their number; scalar, float32, no gradient.
     """
 
-    total: Tensor
-    places: Tensor
+    sum: Tensor
+    elements: Tensor
 
     def mean(self) -> Tensor:
-        """Return the mean over the kept places; 0 if there are none."""
-        return self.total / self.places.clamp(min=1)
+        """Return the mean; 0 if nothing is kept."""
+        return self.sum / self.elements.clamp(min=1)
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, ignore_label: int = 255) -> MaskedLoss:

@@ -18,7 +18,7 @@ from utils.files import load_tensors, make_folder, save_tensors, whole_file
 from utils.training.curves import curves_figure
 
 STATE = {"student", "teacher", "optimizer", "progress", "history", "random", "options", "data"}
-"""Keys of last.pth."""
+"""Keys that every last.pth has."""
 
 
 class RunFiles:

@@ -22,7 +22,8 @@ class DomainBatch(NamedTuple):
     Attributes:
         source: source images as network input, float32, (B, 3, H, W).
         labels: their train ids, int64, (B, H, W).
-        target: target images as network input, (B, 3, H, W); None to train on the source alone.
+        target: target images as network input, (B, 3, H, W); None with ``--source_only``,
+            ``--oracle`` or ``--st_weight 0``.
         names: file names of the source and target images.
     """
 
@@ -58,7 +59,7 @@ def train_step(
     optimizer: Optimizer,
     batch: DomainBatch,
     options: TrainingOptions,
-    mean: Callable[[MaskedLoss], Tensor] = MaskedLoss.mean,
+    reduce: Callable[[MaskedLoss], Tensor] = MaskedLoss.mean,
 ) -> StepResult:
     """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
 
@@ -67,8 +68,8 @@ def train_step(
         teacher: a SEANet, moved towards the student in place.
         optimizer: holds the student's parameters.
         batch: images of both domains and the source's labels.
-        options: noise, threshold, weights.
-        mean: averages a loss over its places; over all processes in distributed training.
+        options: ignore_label, noise, attention_threshold, st_weight and teacher_alpha are used.
+        reduce: turns a loss into a scalar; with several processes, `Processes.share_of_mean`.
 
     Returns:
         Losses and shares, still on the device: reading them synchronizes.
@@ -78,20 +79,24 @@ def train_step(
 
     # 1. The student learns from the labelled source.
     logits = student(source).logits  # (B, C, h, w)
-    logits = F.interpolate(logits.float(), size=labels.shape[-2:], mode="bilinear")
-    segmentation = mean(segmentation_loss(logits, labels, options.ignore_label))
+    logits = F.interpolate(
+        logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False
+    )  # (B, C, H, W)
+    segmentation = reduce(segmentation_loss(logits, labels, options.ignore_label))
 
     self_ensembling = kept = torch.zeros_like(segmentation)
     if target is not None:
         # 2. Teacher and student see the target under independent noise.
         with torch.no_grad():
-            attention, expected = teacher(add_noise(target, options.noise))
-        predicted = student(add_noise(target, options.noise)).logits  # (B, C, h, w)
+            attention, teacher_logits = teacher(add_noise(target, options.noise))
+        student_logits = student(add_noise(target, options.noise)).logits  # (B, C, h, w)
 
-        # 3. The student must match the teacher where the teacher's attention is high.
-        mismatch = self_ensembling_loss(predicted, expected, attention, options.attention_threshold)
-        self_ensembling = options.st_weight * mean(mismatch)
-        kept = mismatch.places / attention.numel()
+        # 3. The student must match the teacher where the teacher's attention is above a threshold.
+        mismatch = self_ensembling_loss(
+            student_logits, teacher_logits, attention, options.attention_threshold
+        )
+        self_ensembling = options.st_weight * reduce(mismatch)
+        kept = mismatch.elements / attention.numel()
 
     # 4. The student steps; the teacher follows.
     total = segmentation + self_ensembling
@@ -109,7 +114,7 @@ def train_step(
 
 
 def add_noise(images: Tensor, std: float) -> Tensor:
-    """Return the images plus a new draw of Gaussian noise of ``std`` gray levels."""
+    """Return the images plus a new draw of Gaussian noise; ``std`` is in gray levels, of 255."""
     return images + std * torch.randn_like(images)
 
 
