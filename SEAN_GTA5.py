@@ -30,7 +30,6 @@ EXPERIMENT = TrainingOptions(
     data_dir_source="data/GTA5",
     data_dir_target="data/Cityscapes",
     input_size=(1024, 512),  # width, height
-    batch_size=1,
     learning_rate=1e-5,
     weight_decay=5e-5,
     num_epoch=6,
@@ -51,7 +50,9 @@ def main() -> None:
 
     torch.manual_seed(options.seed)
     num_classes = options.num_classes or (own_classes or CLASSES_19).num_classes
-    student = SEANet(num_classes, options.classifier_branches, options.uses_attention)
+    student = SEANet(
+        num_classes, options.classifier_branches, options.uses_attention, options.width
+    )
     initialization = initialize(student, options.restore_from)
     teacher = make_teacher(student)
 
@@ -66,10 +67,10 @@ def main() -> None:
             options.data_dir_scored, list_file=options.data_list_scored, split="val",
             labels="own size", **reading,
         )  # fmt: skip
-    if options.oracle:
-        source = target.with_labels("resized")
-    else:
-        source = GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **reading)
+    source = (
+        target.with_labels("resized") if options.oracle
+        else GTA5Dataset(options.data_dir_source, list_file=options.data_list_source, **reading)
+    )  # fmt: skip
 
     train(PREFIX, student, teacher, source, target, scored, options, initialization)
 

@@ -1,4 +1,4 @@
-"""What is done to an image: resizing, and BGR minus the mean."""
+"""What is done to an image: resizing, BGR minus the mean, color matching, the strong view."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 
@@ -56,3 +57,44 @@ def network_input(images: Tensor) -> Tensor:
 def _mean_on(device: torch.device) -> Tensor:
     """Return MEAN_BGR on a device. Copying it in each iteration would wait for the GPU."""
     return torch.tensor(MEAN_BGR, device=device).view(1, 3, 1, 1)
+
+
+def match_colors(images: Tensor, references: Tensor) -> Tensor:
+    """Give images the color statistics of others (Reinhard et al. 2001, per channel).
+
+    Args:
+        images: network input, (B, 3, H, W).
+        references: network input, (B, 3, H', W'); image i takes mean and standard deviation of
+            each channel from reference i.
+
+    Returns:
+        Network input, (B, 3, H, W), clipped to gray levels 0..255.
+    """
+    deviation, mean = torch.std_mean(images, (2, 3), keepdim=True)  # (B, 3, 1, 1)
+    wanted_deviation, wanted_mean = torch.std_mean(references, (2, 3), keepdim=True)
+    scale = wanted_deviation / deviation.clamp(min=1e-3)
+    offset = _mean_on(images.device)
+    return ((images - mean) * scale + wanted_mean).clamp(min=-offset, max=255 - offset)
+
+
+STRONG_VIEW = v2.Compose(
+    [
+        v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+        v2.RandomApply([v2.GaussianBlur(5, sigma=(0.15, 1.15))]),
+        v2.RandomGrayscale(),
+    ]
+)
+
+
+def strong_view(image: Tensor) -> Tensor:
+    """Change colors and sharpness of an image at random, drawn from the global generator.
+
+    Args:
+        image: network input, (3, H, W).
+
+    Returns:
+        Network input, (3, H, W).
+    """
+    offset = _mean_on(image.device)[0]  # (3, 1, 1)
+    changed = STRONG_VIEW(((image + offset) / 255).flip(0))
+    return changed.flip(0) * 255 - offset

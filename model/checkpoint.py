@@ -169,24 +169,23 @@ def read_state_dict(path: str | Path) -> StateDict:
             "  give a state dict: tensors by name, saved with torch.save"
         ) from None
     if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+        isinstance(name, str) and _is_dense(value) for name, value in state.items()
     ):
         raise UserError(
-            f"{path} is not a state dict\n"
+            f"{path} is not a state dict of dense tensors\n"
             "  to continue a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
             "and in the files named after their score"
         )
-    for name, value in state.items():
-        if (
-            value.layout != torch.strided
-            or value.device.type != "cpu"
-            or value.numel() * value.element_size() > value.untyped_storage().nbytes()
-        ):
-            raise UserError(
-                f"{path}: {name} ({value.layout}, {value.device}) is not a plain tensor\n"
-                "  give the state dict of a network: dense, not meta or expanded"
-            )
     return state
+
+
+def _is_dense(value: object) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )
 
 
 def class_count(state: StateDict, source: str | Path) -> int:
@@ -198,8 +197,8 @@ def class_count(state: StateDict, source: str | Path) -> int:
     bias = state.get(CLASSIFIER_BIAS)
     if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
         raise UserError(
-            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} of 2 to "
-            f"{MOST_CLASSES} classes\n  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
+            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
+            f"fits 2 to {MOST_CLASSES} classes\n  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
         )
     return len(bias)
 

@@ -193,12 +193,10 @@ def test_missing_file_is_named(tmp_path):
         pytest.param(torch.zeros(1).expand(1_000_000_000), id="expanded"),
     ],
 )
-def test_what_is_no_plain_tensor_is_refused(tmp_path, value):
-    path = tmp_path / "net.pth"
-    torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, path)
-    with pytest.raises(UserError, match=re.escape(f"{path}: {BIAS} (")) as caught:
-        read_state_dict(path)
-    assert "is not a plain tensor\n  " in str(caught.value)
+def test_what_is_no_dense_tensor_is_refused(tmp_path, value):
+    torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"net\.pth is not a state dict of dense tensors\n  "):
+        read_state_dict(tmp_path / "net.pth")
 
 
 def saved_bytes(tmp_path, content, **options):

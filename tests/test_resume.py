@@ -37,7 +37,8 @@ def test_generators_continue_where_they_were_saved(tmp_path: Path) -> None:
 
 def fixed(options: TrainingOptions, processes: int = 1, **data: str) -> dict[str, Any]:
     parts = {"source": "s", "target": "t", "scored": "c"} | data
-    return {"options": plain_options(options) | {"processes": processes}, "data": parts}
+    saved = plain_options(options) | {"processes": processes}
+    return {"options": saved, "data": parts, "iterations": 0}
 
 
 @pytest.fixture

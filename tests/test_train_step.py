@@ -25,7 +25,8 @@ def make_batch(device: str = "cpu") -> DomainBatch:
     generator = torch.Generator().manual_seed(1)
     images = 50 * torch.randn(2, 1, 3, 16, 32, generator=generator)
     labels = torch.randint(0, 19, (1, 16, 32), generator=generator)
-    return DomainBatch(images[0].to(device), labels.to(device), images[1].to(device), ("1.png",))
+    source, target = images.to(device)
+    return DomainBatch(source, labels.to(device), target, target, ("1.png",))
 
 
 def make_networks(device: str = "cpu") -> Networks:

@@ -22,6 +22,7 @@ def option(
     parse: Callable[[str], Any] = str,
     choices: Sequence[str] | None = None,
     fixed: bool = True,
+    implies: dict[str, dict[str, Any]] | None = None,
 ) -> Any:
     """Declare an option.
 
@@ -31,8 +32,10 @@ def option(
         parse: turns the command line's text into the value, or raises ValueError.
         choices: allowed values, if there are few.
         fixed: whether a resumed run must have the same value.
+        implies: for each of its values, the values of other options that are not given.
     """
     metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed}
+    metadata["implies"] = implies
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -129,8 +132,10 @@ def read_options(
             settings["help"] += "" if value is None else f" (default: {shown})"
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **settings)
     given = vars(parser.parse_args(arguments))
-    base = demo if demo and given.get("demo") else {}
-    return dataclasses.replace(defaults, **{**base, **given})
+    implied = dict(demo or {}) if given.get("demo") else {}
+    for field in dataclasses.fields(defaults):
+        implied |= (field.metadata["implies"] or {}).get(given.get(field.name), {})
+    return dataclasses.replace(defaults, **{**implied, **given})
 
 
 def plain_options(config: Any) -> dict[str, Any]:

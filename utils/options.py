@@ -17,6 +17,9 @@ DEMO_RUNS = "Snap/demo"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
+STRONG = {"color_matching": True, "strong_view": True, "flip": True, "lr_schedule": "poly"}
+
+
 @dataclass(frozen=True)
 class CommonOptions:
     """Options of all programs."""
@@ -117,6 +120,27 @@ class TrainingOptions(CommonOptions):
     classifier_branches: int = option(
         2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1, 4)
     )
+    width: float = option(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
+    preset: str = option(
+        "paper",
+        "strong sets --color_matching, --strong_view, --flip and --lr_schedule poly, which is not "
+        "the paper's method",
+        choices=("paper", "strong"),
+        fixed=False,  # the options that it sets are fixed
+        implies={"strong": STRONG},
+    )
+    color_matching: bool = option(
+        False, "beyond the paper: give source images the color statistics of target images"
+    )
+    strong_view: bool = option(
+        False, "beyond the paper: the student sees images with changed colors and sharpness"
+    )
+    flip: bool = option(False, "beyond the paper: flip images at random")
+    lr_schedule: str = option(
+        "constant",
+        "beyond the paper, poly: linear warm-up over 5 % of the run, then decay with power 0.9",
+        choices=("constant", "poly"),
+    )
     val_interval: int = option(500, "iterations between scorings", integer(1))
     score: str = option(
         "teacher",
@@ -144,6 +168,16 @@ class TrainingOptions(CommonOptions):
     def adapts(self) -> bool:
         """Whether the target images take part in training."""
         return not (self.source_only or self.oracle) and self.st_weight > 0
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether target images are read in training."""
+        return self.adapts or (self.color_matching and not self.oracle)
+
+    @property
+    def changes_views(self) -> bool:
+        """Whether images are changed beyond the paper's noise."""
+        return self.color_matching or self.strong_view or self.flip
 
     @property
     def uses_attention(self) -> bool:

@@ -15,6 +15,7 @@ from utils.errors import UserError
 from utils.options import TrainingOptions
 from utils.training.distributed import Processes
 from utils.training.train_step import DomainBatch
+from utils.training.views import change_views
 
 
 class DomainBatches:
@@ -44,8 +45,9 @@ class DomainBatches:
         processes: Processes,
     ) -> None:
         self.device = device
-        self.adapts = options.adapts
+        self.options = options
         rank, world, size = processes.rank, processes.world_size, options.batch_size
+        self.rank, self.global_batch = rank, size * world
         seeds = (None, None) if options.no_shuffle else (2 * options.seed, 2 * options.seed + 1)
         entries = max(len(source), len(target))
         self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
@@ -68,12 +70,18 @@ class DomainBatches:
         """
         self.source_order.start_at(epoch, first)
         self.target_order.start_at(epoch, first)
-        targets = self.target_loader if self.adapts else itertools.repeat(None)
-        for source, target in zip(self.source_loader, targets, strict=False):
+        options = self.options
+        targets = self.target_loader if options.reads_target else itertools.repeat(None)
+        pairs = zip(self.source_loader, targets, strict=False)
+        for number, (source, target) in enumerate(pairs, epoch * self.iterations + first):
             images, labels = on_device(source, self.device)
             target_images = on_device(target, self.device)[0] if target else None
             names = (*source.names, *(target.names if target else ()))
-            yield DomainBatch(images, torch.stack(labels), target_images, names)
+            batch = DomainBatch(images, torch.stack(labels), target_images, target_images, names)
+            if options.changes_views:
+                number_of_image = number * self.global_batch + self.rank * options.batch_size
+                batch = change_views(batch, options, number_of_image)
+            yield batch if options.adapts else batch._replace(target=None, view=None)
 
 
 def fingerprint(dataset: SegmentationDataset) -> str:

@@ -59,6 +59,13 @@ class Log:
         if console:
             self.bar.write(text)
 
+    def heading(self, first: str, **parts: str) -> None:
+        """Write a line, and one for each part that is not empty."""
+        self.line(first)
+        for name, text in parts.items():
+            if text:
+                self.line(f"{name}: {text}")
+
     def losses(
         self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
     ) -> None:

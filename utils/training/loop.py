@@ -125,30 +125,29 @@ class Run:
             make_deterministic()
         self.processes = Processes.start(self.device)
         self.files = RunFiles(Path(options.snapshot_dir), prefix)
+        self.batches = DomainBatches(source, target, options, self.device, self.processes)
+        self.last_iteration = options.max_iters or options.num_epoch * self.batches.iterations
         parts = {"source": source, "target": target, "scored": scored}
         self.fixed = {
             "options": plain_options(options) | {"processes": self.processes.world_size},
+            "iterations": self.last_iteration if options.lr_schedule == "poly" else 0,
             "data": {part: fingerprint(data) for part, data in parts.items() if data},
         }
         saved, warning = open_run(self.files, options, self.fixed, self.processes.is_main)
 
-        self.batches = DomainBatches(source, target, options, self.device, self.processes)
         self.scored = scored
         self.scored_loader = self._load_scored()
         self.shown = scored or target
         self.networks = Networks(student, teacher, options, self.device, self.processes, saved)
         torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
         self.progress = Progress()
-        rows = None
         if saved:
             self.progress = Progress(**saved["progress"])
-            rows = saved["history"]
             restore_random_state(saved["random"][self.processes.rank], self.device)
             initialization = f"resumed at iteration {self.progress.iteration}"
+        rows = saved["history"] if saved else None
         self.history = History(self.processes, self.files.last, rows)
 
-        total = options.num_epoch * self.batches.iterations
-        self.last_iteration = options.max_iters or total
         protocol = describe_protocol(options, source, target, scored)
         space, size = target.label_space, options.input_size
         self.info = CheckpointInfo.of(student, space.names, space.colors, size, protocol)
@@ -156,14 +155,14 @@ class Run:
             self.files, self.last_iteration, self.progress.iteration, options.tensorboard,
             self.processes.is_main,
         )  # fmt: skip
-        data = describe_data(options, source, target, scored, self.batches.iterations)
-        self.log.line(f"== {environment(self.device)}, {self.processes.world_size} process(es)")
-        self.log.line(f"options: {as_arguments(options)}")
-        self.log.line(f"protocol: {protocol}")
-        self.log.line(f"data: {data}")
-        self.log.line(f"weights: {initialization}")
-        if warning:
-            self.log.line(f"warning: {warning}")
+        self.log.heading(
+            f"== {environment(self.device)}, {self.processes.world_size} process(es)",
+            options=as_arguments(options),
+            protocol=protocol,
+            data=describe_data(options, source, target, scored, self.batches.iterations),
+            weights=initialization,
+            warning=warning,
+        )
 
     def loop(self, stop: StopRequest) -> bool:
         """Train until the end or a stop request; return whether the end was reached."""
@@ -172,6 +171,7 @@ class Run:
             self.score()
         while progress.iteration < self.last_iteration:
             for batch in self.batches.epoch(progress.epoch, progress.batch):
+                networks.set_learning_rate(progress.iteration / self.last_iteration)
                 result = train_step(
                     networks.student, networks.teacher, networks.optimizer, batch, options,
                     self.processes.share_of_mean,

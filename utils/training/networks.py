@@ -14,6 +14,9 @@ from utils.errors import UserError
 from utils.options import TrainingOptions
 from utils.training.distributed import Processes
 
+WARM_UP = 0.05
+"""Share of a run over which ``--lr_schedule poly`` raises the learning rate."""
+
 
 class Networks:
     """Student, teacher and optimizer.
@@ -45,6 +48,7 @@ class Networks:
         processes: Processes,
         saved: dict[str, Any] | None,
     ) -> None:
+        self.options = options
         self.plain_student, self.plain_teacher = student, teacher
         place(student, device)
         place(teacher, device)
@@ -62,6 +66,17 @@ class Networks:
         if options.compile:
             self.student = torch.compile(self.student)  # type: ignore[assignment]
             self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
+
+    def set_learning_rate(self, done: float) -> None:
+        """Set the learning rate of the next iteration.
+
+        Args:
+            done: share of the run's iterations that are done, 0..1.
+        """
+        if self.options.lr_schedule == "poly":
+            rate = self.options.learning_rate * min(1.0, 0.01 + done / WARM_UP) * (1 - done) ** 0.9
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
 
     def state(self) -> dict[str, Any]:
         """Return everything that training changes, for a checkpoint."""

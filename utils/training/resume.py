@@ -54,6 +54,8 @@ def _check_unchanged(
     processes = saved["options"]["processes"]
     if processes != fixed["options"]["processes"]:
         changed.append(f"processes {processes} -> {fixed['options']['processes']}")
+    if saved["iterations"] != fixed["iterations"]:  # the learning rate depends on them
+        changed.append(f"iterations {saved['iterations']} -> {fixed['iterations']}")
     changed += [
         f"other {part} images, classes or label ids"
         for part, digest in fixed["data"].items()

@@ -17,7 +17,10 @@ from utils.errors import UserError
 from utils.files import load_tensors, make_folder, save_tensors, whole_file
 from utils.training.curves import curves_figure
 
-STATE = {"student", "teacher", "optimizer", "progress", "history", "random", "options", "data"}
+STATE = {
+    *("student", "teacher", "optimizer", "progress", "history", "random", "options", "data"),
+    "iterations",
+}
 """Keys that every last.pth has."""
 
 

@@ -24,12 +24,14 @@ class DomainBatch(NamedTuple):
         labels: their train ids, int64, (B, H, W).
         target: target images as network input, (B, 3, H, W); None with ``--source_only``,
             ``--oracle`` or ``--st_weight 0``.
+        view: the same as the student sees them: the same tensor, unless ``--strong_view`` is on.
         names: file names of the source and target images.
     """
 
     source: Tensor
     labels: Tensor
     target: Tensor | None
+    view: Tensor | None
     names: tuple[str, ...]
 
 
@@ -74,7 +76,7 @@ def train_step(
     Returns:
         Losses and shares, still on the device: reading them synchronizes.
     """
-    source, labels, target, _ = batch
+    source, labels, target, view, _ = batch
     optimizer.zero_grad(set_to_none=True)
 
     # 1. The student learns from the labelled source.
@@ -85,11 +87,11 @@ def train_step(
     segmentation = reduce(segmentation_loss(logits, labels, options.ignore_label))
 
     self_ensembling = kept = torch.zeros_like(segmentation)
-    if target is not None:
+    if target is not None and view is not None:
         # 2. Teacher and student see the target under independent noise.
         with torch.no_grad():
             attention, teacher_logits = teacher(add_noise(target, options.noise))
-        student_logits = student(add_noise(target, options.noise)).logits  # (B, C, h, w)
+        student_logits = student(add_noise(view, options.noise)).logits  # (B, C, h, w)
 
         # 3. The student must match the teacher where the teacher's attention is above a threshold.
         mismatch = self_ensembling_loss(

@@ -1,0 +1,46 @@
+"""Changes to the images of a batch that go beyond the paper; all are off by default."""
+
+from __future__ import annotations
+
+import torch
+
+from dataset.transforms import match_colors, strong_view
+from utils.options import TrainingOptions
+from utils.training.train_step import DomainBatch
+
+
+def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> DomainBatch:
+    """Match the source's colors, flip images, and change what the student sees.
+
+    Args:
+        batch: images of both domains.
+        options: ``color_matching``, ``flip`` and ``strong_view`` are used.
+        first: number of the batch's first image among all images of the run. The random changes
+            of an image depend on the seed and this number, so that resumed runs and runs with
+            several processes repeat them.
+
+    Returns:
+        The batch with changed images. ``view`` is the target as the student sees it; the teacher
+        sees it unchanged but for flips.
+    """
+    target = batch.target
+    sources = list(batch.source)
+    if options.color_matching and target is not None:
+        sources = list(match_colors(batch.source, target))
+    labels, targets = list(batch.labels), [] if target is None else list(target)
+    views = []
+    with torch.random.fork_rng(devices=[]):
+        for i in range(len(sources)):
+            torch.manual_seed(hash((options.seed, first + i)) % 2**63)
+            flip_source, flip_target = (torch.rand(2) < 0.5).tolist()
+            if options.flip and flip_source:
+                sources[i], labels[i] = sources[i].flip(-1), labels[i].flip(-1)
+            if options.flip and flip_target and targets:
+                targets[i] = targets[i].flip(-1)
+            if options.strong_view:
+                sources[i] = strong_view(sources[i])
+                views += [strong_view(targets[i])] if targets else []
+    if target is not None:
+        target = torch.stack(targets)
+    view = torch.stack(views) if views else target
+    return DomainBatch(torch.stack(sources), torch.stack(labels), target, view, batch.names)
