@@ -198,7 +198,8 @@ def class_count(state: StateDict, source: str | Path) -> int:
     if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
         raise UserError(
             f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
-            f"fits 2 to {MOST_CLASSES} classes\n  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
+            f"fits 2 to {MOST_CLASSES} classes\n"
+            "  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
         )
     return len(bias)
 
