@@ -1,10 +1,8 @@
-"""Run a measurement.
+"""Run a measurement; `python -m benchmarks NAME --help` lists its options.
 
-    python -m benchmarks speed       the project's speed against the original's
-    python -m benchmarks ablation    SEAN, its ablations and its bounds, over several seeds
-    python -m benchmarks survival    killed and resumed runs against an unbroken one
-
-`python -m benchmarks NAME --help` lists the options of each.
+python -m benchmarks speed       the project's speed against the original's
+python -m benchmarks ablation    variants of an experiment, over several seeds
+python -m benchmarks survival    killed and resumed runs against an unbroken one
 """
 
 from __future__ import annotations

@@ -39,9 +39,7 @@ VARIANTS = {
     "four_branches": "--classifier_branches 4",
     "oracle": "--oracle",
 }
-Scores = dict[str, float]
-"""Target mIoU in percent: of the final teacher; of the best one, chosen on the images that are
-scored; with ``--score both``, of the final student."""
+Scores = dict[str, float]  # target mIoU of a run in percent, by network
 
 
 def read_command(words: Sequence[str]) -> Namespace:
@@ -49,63 +47,48 @@ def read_command(words: Sequence[str]) -> Namespace:
     split = words.index("--") if "--" in words else len(words)
     scripts = sorted(file.name for file in ROOT.glob("SEAN_*.py"))
     parser = Parser(__doc__ or "")
-    parser.add_argument("--script", choices=scripts, default="SEAN_GTA5.py", help="the experiment")
-    parser.add_argument(
-        "--variants", nargs="+", default=list(VARIANTS), metavar="NAME[=OPTIONS]",
-        help=f"what to train; built in: {', '.join(VARIANTS)} (default: all of these)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seeds", type=several(integer(0)), default=(0, 1, 2), metavar="X,X", help="of the runs"
-    )
-    parser.add_argument("--folder", type=Path, default=Path("Snap/ablation"), help="for all output")
-    parser.add_argument(
-        "--jobs", type=integer(1), default=1, metavar="N",
-        help="runs at once; of several, each uses one thread",
-    )  # fmt: skip
+    add = parser.add_argument
+    add("--script", choices=scripts, default="SEAN_GTA5.py", help="the experiment")
+    add("--variants", nargs="+", default=list(VARIANTS), help=f"built in: {', '.join(VARIANTS)}")
+    add("--seeds", type=several(integer(0)), default=(0, 1, 2), help="of the runs (default: 0,1,2)")
+    add("--folder", type=Path, default=Path("Snap/ablation"), help="for all output")
+    add("--jobs", type=integer(1), default=1, help="runs at once; of several, each has one thread")
     options = parser.parse_args(words[:split])
     options.variants = dict(map(read_variant, options.variants))
-    options.training = list(words[split + 1 :])
+    options.training = words[split + 1 :]
     return options
 
 
 def read_variant(text: str) -> tuple[str, list[str]]:
-    """Return the name of a variant and its words on the command line.
-
-    Raises:
-        UserError: the text is neither NAME=OPTIONS nor a built-in name.
-    """
+    """Return the name of a variant and its options; raise UserError if the name is unknown."""
     name, given, options = text.partition("=")
     if not re.fullmatch(r"[\w.-]+", name) or not (given or name in VARIANTS):
-        raise UserError(
-            f"--variants {text}: not a variant\n"
-            f"  give NAME=OPTIONS, or one of {', '.join(VARIANTS)}"
-        )
+        known = ", ".join(VARIANTS)
+        raise UserError(f"--variants {text}: unknown\n  give NAME=OPTIONS, or one of {known}")
     return name, shlex.split(options if given else VARIANTS[name])
 
 
 def main(words: Sequence[str]) -> None:
-    """Read the command line, train what is missing, write the results after each run."""
+    """Read the command line, train what is missing, write the results."""
     options = read_command(words)
     make_folder(options.folder)
     file = options.folder / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    runs = {
+    commands = {
         f"{name}_seed{seed}": [options.script, *options.training, *own, "--seed", str(seed)]
         for seed in options.seeds
         for name, own in options.variants.items()
     }
-    done = {run for run in runs if results.get(run, {}).get("command") == runs[run]}
     with ThreadPoolExecutor(options.jobs) as pool:
         futures = {
             pool.submit(train, options.folder / run, command, options.jobs > 1): run
-            for run, command in runs.items()
-            if run not in done
+            for run, command in commands.items()
+            if results.get(run, {}).get("command") != shlex.join(command)
         }
         try:
             for future in as_completed(futures):
                 run = futures[future]
-                results[run] = {"command": runs[run], "scores": future.result()}
-                done.add(run)
+                results[run] = {"command": shlex.join(commands[run]), "scores": future.result()}
                 with whole_file(file) as opened:
                     opened.write(json.dumps(results, indent=1).encode())
         finally:  # after an error or Ctrl-C, start no other run
@@ -115,20 +98,20 @@ def main(words: Sequence[str]) -> None:
         for name in options.variants
     }
     text = table(scores)
-    print(f"\n{text}\n\n{options.folder}/results.md, results.png")
+    print(f"\n{text}\n\nwritten to {options.folder}: results.md, results.png, results.json")
     (options.folder / "results.md").write_text(text + "\n", encoding="utf-8")
     plot(scores).savefig(options.folder / "results.png")
 
 
 def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
-    """Train one network to the end, or continue; the console's output goes to output.txt.
+    """Train one network to the end, or continue; return its scores.
 
     Raises:
         UserError: the run failed, stopped early or was not scored.
     """
     make_folder(folder)
     output = folder / "output.txt"
-    print(f"{folder}: started, see {output}", flush=True)
+    print(f"{folder}: started, progress in {output}", flush=True)
     words = [sys.executable, str(ROOT / command[0]), *command[1:]]
     words += ["--resume", "--snapshot_dir", str(folder)]
     environment = os.environ | ({"OMP_NUM_THREADS": "1"} if one_thread else {})
@@ -136,16 +119,16 @@ def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
         status = subprocess.run(words, env=environment, stdout=console, stderr=console).returncode
     if status or "final teacher:" not in output.read_text(encoding="utf-8", errors="replace"):
         raise UserError(
-            f"{folder} ended before its end, with status {status}\n"
-            f"  {output} says why; the same command continues"
+            f"{folder}: the run did not finish, its status is {status}\n"
+            f"  see the end of {output}; the same command continues"
         )
     scores = read_scores((folder / "metrics.jsonl").read_text(encoding="utf-8"))
-    print(f"{folder}:", ", ".join(f"{name} {miou:.1f}" for name, miou in scores.items()), flush=True)
+    print(f"{folder}: best teacher {scores['best teacher']:.1f} %", flush=True)
     return scores
 
 
 def read_scores(metrics: str) -> Scores:
-    """Read the scores from the content of a run's metrics.jsonl.
+    """Read metrics.jsonl: the final and best teacher and, if it was scored, the final student.
 
     Raises:
         UserError: the teacher was not scored.
@@ -163,38 +146,32 @@ def read_scores(metrics: str) -> Scores:
     return scores | ({"final student": student[-1]} if student else {})
 
 
-def summarize(scores: Sequence[Scores]) -> dict[str, tuple[float, float]]:
-    """Return mean and standard deviation over the seeds, for each name; 0 for a single seed."""
-    columns = {name: [each[name] for each in scores] for name in scores[0]}
-    return {
-        name: (statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0)
-        for name, values in columns.items()
-    }
+def mean_and_spread(runs: Sequence[Scores], network: str) -> tuple[float, float]:
+    """Return mean and standard deviation over the seeds; the latter is 0 for a single seed."""
+    values = [run[network] for run in runs]
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def table(scores: dict[str, list[Scores]]) -> str:
-    """Return the target mIoU of each variant as a Markdown table."""
-    rows = {
-        name: {k: f"{mean:.1f} ± {spread:.1f}" for k, (mean, spread) in summarize(runs).items()}
-        | {"seeds": str(len(runs))}
-        for name, runs in scores.items()
-    }
+    """Return the scores of each variant as a Markdown table."""
+    rows: dict[str, dict[str, str]] = {}
+    for name, runs in scores.items():
+        rows[name] = {"seeds": str(len(runs))}
+        for network in runs[0]:
+            mean, spread = mean_and_spread(runs, network)
+            rows[name][network] = f"{mean:.1f} ± {spread:.1f}"
     return markdown_table("target mIoU, %", rows)
 
 
 def plot(scores: dict[str, list[Scores]]) -> Figure:
-    """Draw mean and standard deviation of each variant's teachers, and each seed as a dot."""
-    figure = Figure(figsize=(8, 1.6 + 0.6 * len(scores)), dpi=120, layout="constrained")
+    """Draw mean and standard deviation of each variant's final and best teacher."""
+    figure = Figure(figsize=(8, 1.5 + 0.5 * len(scores)), dpi=120, layout="constrained")
     axes = figure.subplots()
-    for shift, (what, color) in enumerate(
-        {"final teacher": "#2563a8", "best teacher": "#c8641b"}.items()
-    ):
-        for row, runs in enumerate(scores.values()):
-            mean, spread = summarize(runs)[what]
-            y = row - 0.13 + 0.26 * shift
-            label = what if row == 0 else None
-            axes.errorbar(mean, y, xerr=spread, fmt="o", color=color, capsize=4, label=label)
-            axes.plot([run[what] for run in runs], [y] * len(runs), "|", color=color, alpha=0.5)
+    for shift, network in ((-0.1, "final teacher"), (0.1, "best teacher")):
+        points = [mean_and_spread(runs, network) for runs in scores.values()]
+        means, spreads = zip(*points, strict=True)
+        rows = [row + shift for row in range(len(points))]
+        axes.errorbar(means, rows, xerr=spreads, fmt="o", capsize=4, label=network)
     axes.set_yticks(range(len(scores)), list(scores))
     axes.invert_yaxis()
     axes.set_xlabel("target mIoU, %: mean and standard deviation over the seeds")

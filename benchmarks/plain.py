@@ -7,7 +7,6 @@ iteration, one image scored at a time.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,17 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 from benchmarks.project import NUM_CLASSES, make_networks, open_data
 from dataset.segmentation_dataset import SegmentationDataset
 from dataset.transforms import MEAN_BGR
-from model.SEAN import SEANet
 from utils.device import choose_device
 from utils.options import TrainingOptions
 
 
 class PlainDataset(Dataset[tuple[Tensor, ...]]):
-    """Images as the network takes them, with label maps.
-
-    Args:
-        data: states the files, the size, the label ids and whether label maps are read.
-    """
+    """Images as the network takes them, with label maps; ``data`` states files, size and ids."""
 
     def __init__(self, data: SegmentationDataset) -> None:
         self.data = data
@@ -60,15 +54,7 @@ class PlainDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class PlainPath:
-    """What the original does to train and to score.
-
-    Args:
-        options: of the training. Without ``num_workers`` each loader has the original's one.
-
-    Attributes:
-        device: where it computes.
-        loaders: of the source and of the target images.
-    """
+    """Train and score as the original does."""
 
     def __init__(self, options: TrainingOptions) -> None:
         self.options = options
@@ -77,6 +63,11 @@ class PlainPath:
         self.loaders = [self._load(data, options.batch_size) for data in (source, target)]
         self.scored_loader = self._load(scored, 1)
         self.confusion = np.zeros((NUM_CLASSES, NUM_CLASSES))
+        self.student, self.teacher = (net.to(self.device) for net in make_networks(options))
+        self.optimizer = torch.optim.Adam(
+            self.student.parameters(), options.learning_rate, (options.momentum, 0.999),
+            weight_decay=options.weight_decay, foreach=False, fused=False,
+        )  # fmt: skip
 
     def _load(self, data: SegmentationDataset, batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
         workers = 1 if self.options.num_workers is None else self.options.num_workers
@@ -85,18 +76,6 @@ class PlainPath:
             pin_memory=self.device.type == "cuda",
             persistent_workers=workers > 0,  # the original's long epochs do not end
         )  # fmt: skip
-
-    @functools.cached_property
-    def networks(self) -> tuple[SEANet, SEANet, torch.optim.Optimizer]:
-        """Student, teacher and optimizer, just initialized."""
-        options = self.options
-        student, teacher = (network.to(self.device) for network in make_networks(options))
-        optimizer = torch.optim.Adam(
-            student.parameters(), options.learning_rate, (options.momentum, 0.999),
-            weight_decay=options.weight_decay, foreach=False, fused=False,
-        )  # fmt: skip
-        torch.manual_seed(options.seed)
-        return student, teacher, optimizer
 
     def epoch(self) -> Iterator[list[Tensor]]:
         """Start an epoch; its batches are on the device: source, labels, target."""
@@ -108,18 +87,10 @@ class PlainPath:
         return [tensor.to(self.device) for tensor in batch]
 
     def step(self, batch: list[Tensor]) -> tuple[float, float, float, float]:
-        """Train one iteration.
-
-        Args:
-            batch: source, float32, (B, 3, H, W), BGR minus the mean; its train ids, float32,
-                (B, H, W); target, float32, (B, 3, H, W).
-
-        Returns:
-            Total, segmentation and self-ensembling loss; source mIoU over all iterations so far.
-        """
+        """Train one iteration; return total, segmentation and self-ensembling loss, source mIoU."""
         options = self.options
-        source, labels, target = batch
-        student, teacher, optimizer = self.networks
+        source, labels, target = batch  # float32: (B, 3, H, W), train ids (B, H, W), (B, 3, H, W)
+        student, teacher, optimizer = self.student, self.teacher, self.optimizer
         optimizer.zero_grad(set_to_none=False)
         upsample = nn.Upsample(size=labels.shape[-2:], mode="bilinear")
         logits = upsample(student(source).logits)  # (B, C, H, W)
@@ -154,12 +125,11 @@ class PlainPath:
 
     def score(self) -> NDArray[np.int64]:
         """Return the teacher's confusion matrix, (C, C): rows are the label."""
-        _, teacher, _ = self.networks
         confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64)
         with torch.no_grad():
             for image, label in self.scored_loader:  # (1, 3, H, W) and (1, H1, W1)
                 upsample = nn.Upsample(size=label.shape[-2:], mode="bilinear")
-                logits = upsample(teacher(image.to(self.device)).logits)  # (1, C, H1, W1)
+                logits = upsample(self.teacher(image.to(self.device)).logits)  # (1, C, H1, W1)
                 scores = logits.cpu().numpy()[0].transpose(1, 2, 0)
                 prediction = np.argmax(scores, axis=2).astype(np.uint8)
                 confusion += fast_hist(label[0].numpy(), prediction)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,35 +64,20 @@ def make_networks(options: TrainingOptions) -> tuple[SEANet, SEANet]:
 
 
 class ProjectPath:
-    """What the project does to train and to score.
-
-    Args:
-        options: of the training.
-
-    Attributes:
-        device: where it computes.
-        loaders: of the source and of the target images.
-    """
+    """Train and score as the project does; the methods are those of `PlainPath`."""
 
     def __init__(self, options: TrainingOptions) -> None:
         self.options = options
         self.device = choose_device(options.device)
-        self.processes = Processes()
+        processes = Processes()
         source, target, scored = open_data(options)
-        self.batches = DomainBatches(source, target, options, self.device, self.processes)
+        self.batches = DomainBatches(source, target, options, self.device, processes)
         self.loaders = (self.batches.source_loader, self.batches.target_loader)
         order = sequential_batches(len(scored), options.batch_size)
         self.scored_loader = make_loader(scored, order, options.num_workers, self.device.type)
-        self.history = History(self.processes, Path("last.pth"))
-
-    @functools.cached_property
-    def networks(self) -> Networks:
-        """Student, teacher and optimizer, just initialized."""
-        networks = Networks(
-            *make_networks(self.options), self.options, self.device, self.processes, None
-        )
-        torch.manual_seed(self.options.seed)
-        return networks
+        student, teacher = make_networks(options)
+        self.networks = Networks(student, teacher, options, self.device, processes, None)
+        self.history = History(processes, Path("last.pth"))
 
     def epoch(self) -> Iterator[DomainBatch]:
         """Start an epoch; its batches are on the device."""

@@ -6,13 +6,11 @@ The parts:
     step        an iteration on a batch that stays on the device
     end_to_end  training and scoring from PNG files
     loader      images read, resized and labelled
-    scoring     a teacher scored, from PNG files to the confusion matrix
-    precision   how far runs in bfloat16 and in float32 part
-    memory      whether the memory of a long run grows
+    memory      whether the memory of a long run on the CPU grows
 
-The first four draw full-size PNG files (2048x1024 and 1914x1052) and run the paths alternately,
-each in a process of its own: a block to warm up, then the blocks whose medians are printed, with
-the ratio to the plain path.
+The first three draw PNG files of the data sets' sizes and run the paths alternately, each in a
+process of its own: a block to warm up, then the blocks whose medians are printed. In a block, the
+images of each domain are one epoch.
 """
 
 from __future__ import annotations
@@ -21,151 +19,233 @@ import dataclasses
 import itertools
 import os
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import blocks, long_runs
-from benchmarks.harness import several, write_photographs
-from benchmarks.project import experiment
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import harness
+from benchmarks.harness import Block, Values, peak_memory, seconds
+from benchmarks.plain import PlainPath
+from benchmarks.project import ProjectPath, experiment
+from benchmarks.survival import measure_memory
 from dataset.demo import write_demo
-from utils.command_line import Size, integer, option, read_options, size
+from utils.command_line import Size, as_arguments, integer, option, read_options, size
 from utils.device import choose_device
 from utils.errors import UserError
 from utils.options import TrainingOptions
 from utils.training.log import environment
 
-DIFFERENT_IMAGES = 4
-"""In each domain; a block of more images repeats them."""
-
-BLOCKS = {
-    "step": blocks.step,
-    "end_to_end": blocks.end_to_end,
-    "loader": blocks.loader,
-    "scoring": blocks.scoring,
-}
-PARTS = (*BLOCKS, "precision", "memory")
-SUITABLE = {"cpu": (*BLOCKS, "memory"), "cuda": (*BLOCKS, "precision")}
-COMMON: dict[str, Any] = {
-    "precision": "fp32",
-    "input_size": (1024, 512),
-    "batch_size": 1,
-    "repeats": 5,
-}
-DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    "cpu": {
-        "step": {"input_size": (256, 128), "images": 1},
-        "end_to_end": {"input_size": (256, 128), "images": 2},
-        "loader": {"images": 32},
-        "scoring": {"input_size": (256, 128), "images": 8},
-        "precision": {"input_size": (128, 96), "iterations": 200},
-        "memory": {"input_size": (64, 32), "iterations": 2000},
-    },
-    "cuda": {
-        "step": {"precision": "bf16", "images": 10, "repeats": 10},
-        "end_to_end": {"precision": "bf16", "images": 200, "repeats": 3},
-        "loader": {"images": 64},
-        "scoring": {"precision": "bf16", "images": 64, "batch_size": 4},
-        "precision": {"input_size": (128, 96), "iterations": 200},
-        "memory": {"input_size": (64, 32), "iterations": 2000},
-    },
-}
-"""Values of the options that are not given: of the blocks, then by device and part."""
+DIFFERENT_IMAGES = 2  # in each domain; a block of more images repeats them
+PARTS = ("step", "end_to_end", "loader", "memory")
+RUN_IMAGES = 6 * 24966
+RUN_SCORED = 300 * 500
+"""Images that a full run trains on and scores: 6 epochs of GTA-5, scored every 500 iterations."""
+Columns = Callable[[Values, Values], dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Setting:
-    """Options of `speed`; None stands for the part's own value."""
+class SpeedOptions:
+    """Options of `speed`."""
 
-    parts: tuple[str, ...] = option(
-        None, "what to measure; by default all that suit the device", several(str, PARTS)
-    )
+    parts: tuple[str, ...] = option(PARTS[:3], "what to measure", harness.several(str, PARTS))
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    precision: str = option(
-        None, "of the project; the plain path is float32", choices=("fp32", "bf16")
-    )
-    input_size: Size = option(None, "width,height at which images enter the network", size)
-    batch_size: int = option(None, "images of each domain an iteration", integer(1))
-    images: int = option(None, "images of each domain in a timed block", integer(1))
-    repeats: int = option(None, "timed blocks of each path; their median counts", integer(1))
+    precision: str = option("fp32", "of the project's networks", choices=("fp32", "bf16"))
+    input_size: Size = option((1024, 512), "at which images enter the network", size)
+    batch_size: int = option(1, "images of each domain an iteration", integer(1))
+    images: int = option(8, "images of each domain in a timed block", integer(1))
+    repeats: int = option(5, "timed blocks of each path; their median counts", integer(1))
     compile: bool = option(False, "compile the project's networks")
-    iterations: int = option(None, "of each run of precision and memory", integer(4))
-    seeds: tuple[int, ...] = option((0, 1, 2), "of precision's runs", several(integer(0)))
-    data_dir_source: str = option(None, "for precision; by default the demo's data are drawn")
-    data_dir_target: str = option(None, "for precision; by default the demo's data are drawn")
-
-    def of(self, part: str) -> Setting:
-        """Return the values with which a part is measured.
-
-        Raises:
-            UserError: a block has fewer images than a batch.
-        """
-        own = (COMMON if part in BLOCKS else {}) | DEFAULTS[self.device][part]
-        unset = {name for name, value in vars(self).items() if value is None}
-        chosen = dataclasses.replace(self, **{k: v for k, v in own.items() if k in unset})
-        if part in BLOCKS and chosen.images < chosen.batch_size:
-            raise UserError(
-                f"{part}: --images {chosen.images} is less than --batch_size {chosen.batch_size}\n"
-                "  give more images"
-            )
-        return chosen
+    iterations: int = option(2000, "of the run of the part memory", integer(8))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read the command line, measure, print."""
-    setting = read_options(Setting(), __doc__ or "", None, arguments)
-    device = choose_device(setting.device)
-    setting = dataclasses.replace(setting, device=device.type)
-    parts = {part: setting.of(part) for part in setting.parts or SUITABLE[device.type]}
-    print(f"{environment(device)}, {os.cpu_count()} cores")
+    """Read the command line, measure, print.
+
+    Raises:
+        UserError: a block has fewer images than a batch.
+    """
+    given = read_options(SpeedOptions(), __doc__ or "", None, arguments)
+    if given.images < given.batch_size:
+        raise UserError(f"--images {given.images}: less than a batch\n  give more images")
+    device = choose_device(given.device)
+    print(f"{environment(device)}, {os.cpu_count()} cores\n{as_arguments(given)}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        for part, chosen in parts.items():
-            values = {k: v for k, v in vars(chosen).items() if v is not None and k != "parts"}
-            print(f"\n{part}:", ", ".join(f"{k} {v}" for k, v in values.items()), flush=True)
+        for part in given.parts:
             if part == "memory":
-                long_runs.memory(chosen.iterations, chosen.input_size)
-            elif part == "precision":
-                long_runs.precision(long_run_options(chosen, Path(folder)), chosen.seeds)
+                measure_memory(given.iterations)
             else:
-                options = photograph_options(chosen, Path(folder))
-                BLOCKS[part](options, chosen.images, chosen.repeats)
+                BLOCKS[part](draw_data(given, Path(folder)), given)
 
 
-def photograph_options(setting: Setting, root: Path) -> TrainingOptions:
-    """Return the GTA-5 experiment's options for an epoch of ``setting.images`` photographs."""
-    if not (root / "GTA5").exists():
-        write_photographs(root, DIFFERENT_IMAGES)
-    folders = {"source": root / "GTA5/images", "target": root / "Cityscapes/leftImg8bit/val"}
-    lists = {domain: root / f"{domain}{setting.images}.txt" for domain in folders}
-    for domain, folder in folders.items():
-        names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.png"))
-        entries = itertools.islice(itertools.cycle(names), setting.images)
-        lists[domain].write_text("\n".join(entries) + "\n")
+def draw_data(given: SpeedOptions, root: Path) -> TrainingOptions:
+    """Draw images of the data sets' sizes; return options for an epoch of ``given.images``."""
+    write_demo(root, "gta5", DIFFERENT_IMAGES, 0, (1914, 1052))
+    write_demo(root / "target", "gta5", 0, DIFFERENT_IMAGES, (2048, 1024))
+    lists = []
+    for images in (root / "GTA5/images", root / "target/Cityscapes/leftImg8bit/val"):
+        names = sorted(str(file.relative_to(images)) for file in images.rglob("*.png"))
+        entries = itertools.islice(itertools.cycle(names), given.images)
+        lists.append(str(root / f"{images.name}.txt"))
+        Path(lists[-1]).write_text("\n".join(entries) + "\n")
     return experiment(
         root,
-        data_list_source=str(lists["source"]),
-        data_list_target=str(lists["target"]),
+        data_dir_target=str(root / "target/Cityscapes"),
+        data_list_source=lists[0],
+        data_list_target=lists[1],
         no_shuffle=True,
-        input_size=setting.input_size,
-        batch_size=setting.batch_size,
-        device=setting.device,
-        precision=setting.precision,
-        compile=setting.compile,
+        input_size=given.input_size,
+        batch_size=given.batch_size,
+        device=given.device,
+        precision=given.precision,
+        compile=given.compile,
     )
 
 
-def long_run_options(setting: Setting, root: Path) -> TrainingOptions:
-    """Return the options of precision's runs, on the demo's data if no other are given."""
-    given = {name: vars(setting)[name] for name in ("data_dir_source", "data_dir_target")}
-    if None in given.values():
-        write_demo(root / "demo", "gta5")
-    return experiment(
-        root / "demo",
-        **{name: folder for name, folder in given.items() if folder},
-        learning_rate=1e-4,
-        input_size=setting.input_size,
-        max_iters=setting.iterations,
-        val_interval=setting.iterations,
-        device=setting.device,
-    )
+def both(make: Callable[..., Block], options: TrainingOptions) -> dict[str, Any]:
+    """Return the two paths' blocks for `alternate`."""
+    return {"plain": (make, PlainPath, options), "project": (make, ProjectPath, options)}
+
+
+def show(title: str, sides: dict[str, Any], given: SpeedOptions, columns: Columns) -> None:
+    """Measure the sides; print their columns, given the plain side's values too, and the ratio."""
+    medians = harness.alternate(sides, given.repeats)
+    plain = medians["plain"]
+    rows = {}
+    for name, values in medians.items():
+        ratio, peak = plain["time"] / values["time"], values["peak"]
+        rows[name] = columns(values, plain) | {"ratio": f"{ratio:.2f}", "peak MiB": f"{peak:.0f}"}
+    print(harness.markdown_table(title, rows))
+
+
+def step(options: TrainingOptions, given: SpeedOptions) -> None:
+    """Time an iteration on a batch that stays on the device.
+
+    The share of peak compares the operations of the plain path's iteration in that time with those
+    of a large matrix product in the path's precision.
+    """
+
+    def columns(values: Values, plain: Values) -> dict[str, str]:
+        return {
+            "it/s": f"{1 / values['time']:.3g}",
+            "TFLOP": f"{plain['operations'] / 1e12:.3f}",
+            "peak TFLOP/s": f"{values['rate'] / 1e12:.3f}",
+            "share of peak": f"{plain['operations'] / values['time'] / values['rate']:.0%}",
+        }
+
+    options = dataclasses.replace(options, num_workers=0)
+    show("step", both(step_block, options), given, columns)
+
+
+def step_block(path_type: Any, options: TrainingOptions) -> Block:
+    """Prepare an epoch of iterations, on batches that are on the device."""
+    path = path_type(options)
+    is_plain = path_type is PlainPath
+    rate = matrix_rate(path.device, "fp32" if is_plain else options.precision)
+    batches = list(path.epoch())
+    counter = FlopCounterMode(display=False)  # counts a multiply-add as two
+    if is_plain:  # a compiled network cannot be counted
+        with counter:
+            path.step(batches[0])
+
+    def work() -> None:
+        for batch in batches:
+            path.step(batch)
+
+    def block() -> Values:
+        values = {"rate": rate, "operations": counter.get_total_flops()}
+        values["time"] = seconds(work, path.device) / len(batches)
+        return values | {"peak": peak_memory(path.device)}
+
+    return block
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """Return the floating-point operations a second of a large matrix product, the best of ten."""
+    side = 8192 if device.type == "cuda" else 2048
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.randn(2, side, side, device=device).to(kind)
+    return 2 * side**3 / min(seconds(lambda: left @ right, device) for _ in range(10))
+
+
+def end_to_end(options: TrainingOptions, given: SpeedOptions) -> None:
+    """Time training and scoring from PNG files, and project a full run from it."""
+    images = given.images
+
+    def columns(values: Values, _: Values) -> dict[str, str]:
+        run = (RUN_IMAGES * values["time"] + RUN_SCORED * values["score"]) / images
+        return {
+            "it/s": f"{images // options.batch_size / values['time']:.3g}",
+            "waits for data": f"{values['wait'] / values['time']:.1%}",
+            "scored images/s": f"{images / values['score']:.3g}",
+            "full run, hours": f"{run / 3600:.1f}",
+        }
+
+    show("training", both(end_to_end_block, options), given, columns)
+
+
+def end_to_end_block(path_type: Any, options: TrainingOptions) -> Block:
+    """Prepare an epoch, from the start of the loaders on, and a scoring of as many images."""
+    path = path_type(options)
+
+    def block() -> Values:
+        moments: list[Any] = []  # before and after each iteration
+
+        def train() -> None:
+            for batch in path.epoch():
+                moments.append(moment(path.device))
+                path.step(batch)
+                moments.append(moment(path.device))
+
+        times = {"time": seconds(train, path.device), "score": seconds(path.score, path.device)}
+        pauses = zip(moments[1::2], moments[2::2], strict=False)
+        wait = sum(between(start, end) for start, end in pauses)
+        return {**times, "wait": wait, "peak": peak_memory(path.device)}
+
+    return block
+
+
+def moment(device: torch.device) -> Any:
+    """Note when the device, or without one this process, comes to this point."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def between(start: Any, end: Any) -> float:
+    """Return the seconds between two moments that have passed."""
+    return end - start if isinstance(start, float) else start.elapsed_time(end) / 1000
+
+
+def loader(options: TrainingOptions, given: SpeedOptions) -> None:
+    """Time the loaders, with the plain path's one worker; the block to warm up fills the cache."""
+    one = dataclasses.replace(options, num_workers=1)
+    cache = Path(options.data_list_source or "").with_name("cache")
+    cached = dataclasses.replace(one, cache_dir=str(cache))
+    sides = {
+        "plain": (loader_block, PlainPath, one),
+        "project": (loader_block, ProjectPath, one),
+        "project, warm cache": (loader_block, ProjectPath, cached),
+    }
+    images = 2 * given.images
+    show("loader", sides, given, lambda values, _: {"images/s": f"{images / values['time']:.1f}"})
+
+
+def loader_block(path_type: Any, options: TrainingOptions) -> Block:
+    """Prepare an epoch of labelled source images, then one of target images, to the device."""
+    path = path_type(options)
+
+    def read() -> None:
+        for batch in itertools.chain(*path.loaders):
+            path.to_device(batch)
+
+    return lambda: {"time": seconds(read, path.device), "peak": peak_memory(path.device)}
+
+
+BLOCKS = {"step": step, "end_to_end": end_to_end, "loader": loader}

@@ -2,15 +2,16 @@
 
     python -m benchmarks survival --kills 50
 
-Every process is ended by SIGKILL at a moment drawn evenly from 60 % of the time that the whole run
-takes. Up to ten processes in a row make one run, each continuing where the last one was killed, so
-that kills fall on its start, its middle and its end; a last process completes it.
+Every process is ended by SIGKILL at a moment drawn evenly from 60 % of the time that a whole run
+takes. Up to ten of them in a row make one run, so that kills fall on its start, its middle and its
+end; a last process completes it.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from dataset.demo import write_demo
 from utils.command_line import integer, option, read_options
@@ -46,11 +49,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def survive(options: SurvivalOptions, folder: Path) -> bool:
-    """Kill and resume until enough kills have hit.
-
-    Returns:
-        Whether every run's teacher and history equal the unbroken run's, byte by byte.
-    """
+    """Return whether all runs end with the unbroken run's teacher and history, byte by byte."""
     write_demo(folder / "data", "gta5", count_source=8, count_target=3, size=(64, 32))
     start = time.perf_counter()
     run_whole(command(folder / "data", folder / "unbroken", options.iterations))
@@ -70,23 +69,22 @@ def survive(options: SurvivalOptions, folder: Path) -> bool:
     return runs == equal
 
 
-def command(data: Path, snapshots: Path, iterations: int) -> list[str]:
-    """Return the command line of a short run: tiny images, a checkpoint every second iteration."""
+def command(
+    data: Path, snapshots: Path, iterations: int, checkpoint: int = 2, scoring: int = 5
+) -> list[str]:
+    """Return the command line of a run on tiny images; the last two are intervals."""
     return [
         *(sys.executable, str(SCRIPT), "--device", "cpu", "--restore_from", "none", "--resume"),
         *("--data_dir_source", str(data / "GTA5"), "--data_dir_target", str(data / "Cityscapes")),
         *("--input_size", "64,32", "--input_size_target", "64,32", "--num_workers", "1"),
-        *("--max_iters", str(iterations), "--checkpoint_interval", "2", "--val_interval", "5"),
+        *("--checkpoint_interval", str(checkpoint), "--val_interval", str(scoring)),
+        *("--max_iters", str(iterations), "--num_epoch", str(iterations)),
         *("--learning_rate", "1e-4", "--snapshot_dir", str(snapshots)),
     ]
 
 
 def run_whole(words: list[str]) -> None:
-    """Let a run end.
-
-    Raises:
-        UserError: its status is not 0; the message holds what it printed.
-    """
+    """Let a run end; a status other than 0 is an error, whose message holds what it printed."""
     ended = subprocess.run(words, capture_output=True, text=True)
     if ended.returncode:
         raise UserError(
@@ -95,11 +93,7 @@ def run_whole(words: list[str]) -> None:
 
 
 def run_killed(words: list[str], moments: list[float]) -> int:
-    """Start a run once for each moment and kill it then, unless it ends before; let it end.
-
-    Returns:
-        How many kills hit a process that was still running.
-    """
+    """Start a run once for each moment and kill it then; let it end; return how many were hit."""
     hits = 0
     for moment in moments:
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -112,3 +106,27 @@ def run_killed(words: list[str], moments: list[float]) -> int:
             hits += 1
     run_whole(words)
     return hits
+
+
+def measure_memory(iterations: int) -> None:
+    """Train on tiny images, scored every 100 iterations, and print the run's resident memory.
+
+    Exits with 1 if the last quarter of the run takes 5 % more than the second.
+    """
+    readings = []
+    with tempfile.TemporaryDirectory() as folder:
+        write_demo(Path(folder), "gta5", count_source=8, count_target=3, size=(64, 32))
+        words = command(Path(folder), Path(folder, "run"), iterations, 500, 100)
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                readings.append(psutil.Process(process.pid).memory_info().rss / 2**20)
+                time.sleep(0.1)
+    if process.returncode:
+        raise UserError(f"the run ended with status {process.returncode}\n  see above")
+    length = len(readings) // 4
+    quarters = [statistics.median(readings[i * length : (i + 1) * length]) for i in range(4)]
+    growth = quarters[3] / quarters[1] - 1
+    print("resident memory in each quarter of the run, MiB:", *(f"{q:.0f}" for q in quarters))
+    print(f"growth from the second to the last: {growth:.2%}")
+    if growth >= 0.05:
+        sys.exit(1)

