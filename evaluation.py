@@ -1,12 +1,15 @@
 """Score a checkpoint on Cityscapes; write its label maps, pictures, tables and a report.
 
 python evaluation.py --data_dir data/Cityscapes --restore-from Snap/GTA_TeacherNet.pth
+python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --compare Snap/old.pth
 python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
 python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 """
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,16 +22,18 @@ from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, load_network
+from model.SEAN import SEANet
 from utils.command_line import read_options
 from utils.device import choose_device, place, with_precision
 from utils.errors import UserError, exit_on_error
+from utils.evaluation.compare import Comparison, compare, write_comparison
 from utils.evaluation.metrics import confusion_matrix, mean_iou
 from utils.evaluation.output_files import OutputFiles
 from utils.evaluation.own_images import predict_own_images
+from utils.evaluation.pictures import color_map, compared_tiles
 from utils.evaluation.predict import predict_dataset
-from utils.evaluation.report import WorstPanels, page
-from utils.evaluation.scores import Scores, score, write_scores
-from utils.files import whole_file
+from utils.evaluation.report import RankedPanels, page
+from utils.evaluation.scores import Scores, score, write_scores, write_text
 from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
 
 
@@ -50,10 +55,37 @@ def main() -> None:
     if options.images is not None:
         predict_own_images(running, space, info.input_size, options)
         return
+    networks, baseline = [running], Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth")
+    is_demo = options.restore_from == DEMO_EVALUATION["restore_from"]
+    if options.demo and is_demo and options.compare is None and baseline.exists():
+        options = replace(options, compare=str(baseline))
+    if options.compare is not None:
+        first = load_compared(options.compare, options.restore_from, network, info)
+        place(first, device)
+        networks.insert(0, with_precision(first, options.precision))
     dataset = open_data(options, info.input_size, space, own)
-    scores = evaluate(running, dataset, info, options)
-    if options.demo and scores:
-        compare_demo(scores, dataset, options, device)
+    evaluate(networks, dataset, info, options)
+
+
+def load_compared(
+    path: str, second_path: str, second: SEANet, second_info: CheckpointInfo
+) -> SEANet:
+    """Load the network of --compare, which must have the second one's classes and input size."""
+    first, info = load_network(path)
+    named = info.names and second_info.names
+    if first.num_classes != second.num_classes or (named and info.names != second_info.names):
+        raise UserError(
+            f"--compare {path} ({first.num_classes} classes) does not have the classes of "
+            f"{second_path} ({second.num_classes} classes)\n"
+            "  compare checkpoints of the same classes"
+        )
+    sizes = [f"{width}x{height}" for width, height in (info.input_size, second_info.input_size)]
+    if info.names and sizes[0] != sizes[1]:  # a file without names does not say its size either
+        raise UserError(
+            f"--compare {path} was trained at {sizes[0]}, {second_path} at {sizes[1]}\n"
+            "  compare checkpoints of one input size: both networks see the same images"
+        )
+    return first
 
 
 def choose_classes(
@@ -101,28 +133,40 @@ def open_data(
 
 
 def evaluate(
-    network: nn.Module, dataset: SegmentationDataset, info: CheckpointInfo,
+    networks: list[nn.Module], dataset: SegmentationDataset, info: CheckpointInfo,
     options: EvaluationOptions,
-) -> Scores | None:  # fmt: skip
-    """Predict every image, write all files, and score; None if no pixel has a label."""
-    space, files, worst = dataset.label_space, OutputFiles(options, dataset), WorstPanels()
+) -> None:  # fmt: skip
+    """Predict every image, write the files of the last network, score it, and compare.
+
+    If there are two networks, the first is that of --compare.
+    """
+    space, files, ranked = dataset.label_space, OutputFiles(options, dataset), RankedPanels()
     matrices = []
-    predictions = predict_dataset(network, dataset, options.batch_size, options.num_workers)
-    for name, label, prediction in tqdm(predictions, "evaluation", len(dataset), unit="image"):
-        matrices.append(confusion_matrix(prediction.classes, label, space.num_classes).cpu())
-        tiles = files.write(name, prediction, label)
+    predicted = predict_dataset(networks, dataset, options.batch_size, options.num_workers)
+    for name, label, predictions in tqdm(predicted, "evaluation", len(dataset), unit="image"):
+        counts = [confusion_matrix(p.classes, label, space.num_classes) for p in predictions]
+        matrices.append(torch.stack(counts).cpu())
+        tiles = files.write(name, predictions[-1], label)
         if options.report:
-            worst.add(name, mean_iou(matrices[-1]).item(), tiles)
+            if options.compare is not None:
+                first = color_map(predictions[0].classes.cpu().numpy(), space.colors)
+                tiles = compared_tiles(tiles, first)
+            ranked.add(name, mean_iou(matrices[-1]).tolist(), tiles)
+    confusions = torch.stack(matrices)  # (images, networks, C, C)
     left_out = LEFT_OUT_OF_13 if space == CLASSES_16 else ()
-    scores = score(torch.stack(matrices), space.names, left_out)
+    scores, comparison = score(confusions[:, -1], space.names, left_out), None
+    if scores and options.compare is not None:
+        comparison = compare(confusions, space.names, options.compare, options.restore_from)
     protocol = describe(options, info, dataset, scores is not None)
     print(write_scores(files.folder, scores, protocol, dataset.names), end="")
-    if options.report:
-        title = Path(options.restore_from).name
-        with whole_file(files.folder / "report.html") as file:
-            file.write(page(title, protocol, scores, space, worst).encode())
+    print(write_comparison(files.folder, comparison), end="")
     print(f"label maps and pictures: {files.folder}")
-    return scores
+    if options.demo and scores:
+        print(demo_table(scores, comparison), end="")
+    if options.report:
+        title, file_name = Path(options.restore_from).name, files.folder / "report.html"
+        write_text(file_name, page(title, protocol, scores, space, ranked, comparison))
+        print(f"report: {file_name}")
 
 
 def describe(
@@ -144,22 +188,18 @@ def describe(
     )
 
 
-def compare_demo(
-    scores: Scores, dataset: SegmentationDataset, options: EvaluationOptions, device: torch.device
-) -> None:
-    """Print the target mIoU of the demo's source-only baseline and of SEAN's teacher."""
-    print("\ndemo, target mIoU in %")
-    path = Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth")
-    if path.exists() and len(scores.names) == 19:
-        network, _ = load_network(path)
-        place(network, device)
-        running = with_precision(network, options.precision)
-        predictions = predict_dataset(running, dataset, options.batch_size, options.num_workers)
-        matrices = [confusion_matrix(p.classes, label, 19) for _, label, p in predictions]
-        print(f"  source only      {100 * mean_iou(torch.stack(matrices).sum(0)).item():5.1f}")
-    print(f"  SEAN's teacher   {100 * scores.miou:5.1f}")
-    if options.report:
-        print(f"pictures of the images, the worst first: {options.snapshot_dir}/report.html")
+def demo_table(scores: Scores, comparison: Comparison | None) -> str:
+    """Return the target mIoU of the demo's runs in percent, a line each."""
+    rows = {"SEAN": scores.miou}
+    if comparison:
+        rows = {"source only": comparison.rows[-1].first} | rows
+    metrics = Path(DEMO_RUNS, "oracle/metrics.jsonl")
+    if metrics.exists():
+        records = map(json.loads, metrics.read_text().splitlines())
+        oracle = [r["target_miou"] for r in records if r.get("network") == "teacher"]
+        rows |= {"oracle": oracle[-1]} if oracle else {}
+    lines = [f"  {name:<12}{100 * miou:5.1f}\n" for name, miou in rows.items()]
+    return "".join(["\ndemo, target mIoU in %\n", *lines])
 
 
 if __name__ == "__main__":

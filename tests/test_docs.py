@@ -84,7 +84,7 @@ def test_pages_name_only_options_that_exist() -> None:
     known |= set(re.findall(r'"--(\w+)"', sources)) | set(
         re.findall(r"^    (\w+): .*= option", sources, re.M)
     )
-    known |= {"help", "standalone", "nproc_per_node"}  # torchrun's
+    known |= {"help", "standalone", "nproc_per_node", "no_deps"}  # of torchrun and pip
     known |= {"job_name", "time", "gpus", "requeue", "logdir"}  # Slurm's and TensorBoard's
     named = {
         name.replace("-", "_").rstrip("_")

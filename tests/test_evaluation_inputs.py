@@ -1,8 +1,7 @@
-"""evaluation.py: variants of the network, other splits, missing labels, mistakes, the demo."""
+"""evaluation.py: variants of the network, other splits, missing labels, mistakes."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -12,12 +11,11 @@ import torch
 from PIL import Image
 
 from dataset.demo import write_demo
-from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
+from dataset.labels import CLASSES_16, LabelSpace
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
 from tests.test_evaluation import SIZE, read, run, stems
 from utils.files import save_tensors
-from utils.options import DEMO_RUNS
 
 OWN = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
@@ -202,29 +200,3 @@ def test_own_images_need_the_checkpoint_alone(
     out = capsys.readouterr().out
     assert "nothing was scored" in out
     assert "mIoU" not in out
-
-
-# --- the demo ---------------------------------------------------------------------------------
-
-
-def test_demo_ends_with_a_comparison(
-    small: Path, data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(1)
-    network = SEANet(19, use_attention=False, width=1 / 16)
-    info = CheckpointInfo.of(network, CLASSES_19.names, CLASSES_19.colors, SIZE, "")
-    baseline = tmp_path / DEMO_RUNS / "source_only/GTA_TeacherNet.pth"
-    baseline.parent.mkdir(parents=True)
-    save_tensors(baseline, released(network, info))
-    run(baseline, data, tmp_path / "maps", "--demo")
-    first, second, last = capsys.readouterr().out.partition("mIoU in %\n")[2].splitlines()
-    miou = json.loads((tmp_path / "maps/scores.json").read_text())["miou"]
-    assert first.split()[:2] == ["source", "only"]
-    assert float(first.split()[-1]) == pytest.approx(100 * miou, abs=0.05)
-    assert second.split()[:2] == ["SEAN's", "teacher"]
-    assert float(second.split()[-1]) == pytest.approx(100 * miou, abs=0.05)
-    assert "report.html" in last
-    assert (tmp_path / "maps/report.html").exists()
-    run(small / "plain.pth", data, tmp_path / "maps", "--demo")  # 16 classes, not the baseline's
-    assert "source only" not in capsys.readouterr().out

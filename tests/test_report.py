@@ -6,7 +6,10 @@ import base64
 import io
 import math
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +18,10 @@ from PIL import Image
 
 from dataset.labels import CLASSES_19, LabelSpace
 from utils.evaluation.pictures import Picture, attention_scale, color_map, error_map
-from utils.evaluation.report import WorstPanels, page
+from utils.evaluation.report import RankedPanels, page
 from utils.evaluation.scores import Scores, score
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 EVIL = '<script>alert("x")</script> & "quoted"'
 TITLES = ("input", "prediction", "ground truth", "error", "attention")
@@ -77,10 +81,10 @@ def tiles() -> dict[str, Picture]:
     }
 
 
-def panels(mious: list[float], limit: int = 50) -> WorstPanels:
-    kept = WorstPanels(limit)
+def panels(mious: list[float], limit: int = 50) -> RankedPanels:
+    kept = RankedPanels(limit)
     for index, miou in enumerate(mious):
-        kept.add(f"city/{index}.png", miou, tiles())
+        kept.add(f"city/{index}.png", [miou], tiles())
     return kept
 
 
@@ -167,8 +171,8 @@ def test_every_picture_is_described_and_true(parsed: Page) -> None:
 
 def test_names_are_escaped() -> None:
     space = LabelSpace((EVIL, "b", "c", "d", "e", "f"), ((1, 2, 3),) * 6)
-    kept = WorstPanels()
-    kept.add(EVIL, 0.5, {"input": tiles()["input"]})
+    kept = RankedPanels()
+    kept.add(EVIL, [0.5], {"input": tiles()["input"]})
     text = page(EVIL, EVIL, network_scores(space), space, kept)
     parsed = Page(text)
     assert "<script" not in text
@@ -202,11 +206,39 @@ def test_the_legend_shows_the_colors_of_the_pictures(parsed: Page) -> None:
 
 
 def test_the_legend_follows_the_pictures_which_are_small() -> None:
-    kept = WorstPanels()
+    kept = RankedPanels()
     large = np.random.default_rng(0).integers(0, 256, (800, 1600, 3), dtype=np.uint8)
-    kept.add("a.png", 0.5, {"input": large})
+    kept.add("a.png", [0.5], {"input": large})
     assert len(kept.kept[0].pictures["input"]) < 100_000, "not made small"
     scores = network_scores(CLASSES_19, ("wall", "fence", "pole"))
     parsed = Page(page("net.pth", "", scores, CLASSES_19, kept))
     assert parsed.text("dd")[1] == f"{100 * (scores.miou_13 or 0):.1f}"
     assert parsed.text("li") == [*CLASSES_19.names, "right", "wrong", "ignored"]
+
+
+@pytest.mark.parametrize("width", [1200, 420])
+def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip(f"no browser: {', '.join(BROWSERS)}")
+    file, picture = tmp_path / "report.html", tmp_path / "report.png"
+    file.write_text(html, encoding="utf-8")
+
+    def browse(*options: str) -> str:
+        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400"]
+        command += [*options, file.as_uri()]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=120, check=True
+        ).stdout
+
+    ours, theirs = Page(html), Page(browse("--dump-dom"))
+    assert theirs.found == ours.found  # nothing had to be mended, moved or dropped
+    assert theirs.texts == ours.texts
+    browse(f"--screenshot={picture}")
+    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+    assert pixels.shape == (2400, width, 3)
+    bar, background = (36, 113, 163), (251, 250, 248)
+    for color in (bar, CLASSES_19.colors[0], background):
+        assert (np.abs(pixels - color).max(-1) <= 2).sum() > 50
+    assert (pixels[:, -8:] == pixels[0, -1]).all(), "wider than the window"

@@ -107,7 +107,7 @@ def _predict_video(source: Path, folder: Path, predict: Predict, space: LabelSpa
 
 
 def _check_options(options: EvaluationOptions, is_video: bool) -> None:
-    refused = ["save_label_ids"]
+    refused = ["save_label_ids", "compare"]
     if not options.demo:  # --demo sets these for its own images
         refused += ["report", "save_panels"]
     if is_video:

@@ -120,6 +120,26 @@ def tiles_of(
     return tiles
 
 
+def compared_tiles(tiles: Tiles, first: Picture) -> dict[str, Picture]:
+    """Show two networks' predictions of an image next to each other.
+
+    Args:
+        tiles: `tiles_of` the second network, B.
+        first: the color map of the first network's prediction, A.
+
+    Returns:
+        Input and both predictions; ground truth and B's errors if ``tiles`` has them.
+    """
+    shown = {
+        "input": tiles["input"],
+        "A's prediction": first,
+        "B's prediction": tiles["prediction"],
+    }
+    if ERROR in tiles:
+        shown |= {"ground truth": tiles["ground truth"], "B's errors": tiles[ERROR]}
+    return shown
+
+
 def predicted_tiles(
     network: nn.Module, dataset: SegmentationDataset, count: int
 ) -> Iterator[tuple[str, dict[str, Picture]]]:

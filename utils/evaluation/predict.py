@@ -67,32 +67,36 @@ def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) 
 
 
 def predict_dataset(
-    network: nn.Module, dataset: SegmentationDataset, batch_size: int, num_workers: int | None
-) -> Iterator[tuple[str, Tensor, Prediction]]:
-    """Predict the images of a data set, at the size of their label maps.
+    networks: Sequence[nn.Module],
+    dataset: SegmentationDataset,
+    batch_size: int,
+    num_workers: int | None,
+) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:
+    """Predict the images of a data set with each network, at the size of their label maps.
 
     Args:
-        network: as in `predict`.
+        networks: each as in `predict`; all on one device.
         dataset: its label maps are read at their own size, or not at all.
         batch_size: how many images are predicted at once.
         num_workers: loader processes; None chooses.
 
     Yields:
-        The name, the label map (int64, (H, W), on the network's device; without label maps the
-        ignore label everywhere, at the image's size), and the prediction of each image.
+        The name, the label map (int64, (H, W), on the networks' device; without label maps the
+        ignore label everywhere, at the image's size), and the networks' predictions of each image.
 
     Raises:
         UserError: an image or label map cannot be read.
     """
-    device = next(network.parameters()).device
+    device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)
     for batch in make_loader(dataset, order, num_workers, device.type):
         images, labels = on_device(batch, device)
         for name in batch.names if dataset.labels == "none" else ():
             shape = image_shape(dataset.image_folder / name)
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
-        predictions = predict(network, images, [label.shape for label in labels])
-        yield from zip(batch.names, labels, predictions, strict=True)
+        sizes = [label.shape for label in labels]
+        predictions = [predict(network, images, sizes) for network in networks]
+        yield from zip(batch.names, labels, zip(*predictions, strict=True), strict=True)
 
 
 def predict_pictures(

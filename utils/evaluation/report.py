@@ -1,4 +1,4 @@
-"""One page of HTML with a whole evaluation: scores, confusion matrix, the worst images.
+"""One page of HTML with a whole evaluation: scores, comparison, confusion matrix, images.
 
 report.html is the template, report.css the style that is written into the page.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
 from dataset.labels import LabelSpace
+from utils.evaluation.compare import Comparison
 from utils.evaluation.pictures import ERROR_COLORS, Picture, attention_scale, resized
 from utils.evaluation.scores import Scores
 
@@ -23,15 +24,21 @@ TILE_WIDTH = 320
 
 
 class Panel(NamedTuple):
-    """An image: its name, its mIoU (nan if it has no label), its pictures' titles and URIs."""
+    """An image in the report.
+
+    Attributes:
+        name: of the image.
+        miou: of the image, 0..1, nan if it has no label; of both networks if two are compared.
+        pictures: title -> URI.
+    """
 
     name: str
-    miou: float
+    miou: Sequence[float]
     pictures: dict[str, str]
 
 
-class WorstPanels:
-    """Keeps the images with the lowest mIoU, small enough for one page.
+class RankedPanels:
+    """Keeps the images with the lowest mIoU, or the largest difference, small enough for one page.
 
     Args:
         limit: how many; if nothing is scored, the first.
@@ -42,12 +49,12 @@ class WorstPanels:
         self.seen = 0
         self.kept: list[Panel] = []
 
-    def add(self, name: str, miou: float, tiles: Mapping[str, Picture]) -> None:
-        """Keep an image if it is among the worst.
+    def add(self, name: str, miou: Sequence[float], tiles: Mapping[str, Picture]) -> None:
+        """Keep an image if it ranks among the first.
 
         Args:
             name: of the image.
-            miou: of the image, 0..1; nan if it has no label.
+            miou: as in `Panel`.
             tiles: title -> picture, RGB, uint8, (H, W, 3).
         """
         self.seen += 1
@@ -58,7 +65,12 @@ class WorstPanels:
 
 
 def page(
-    title: str, protocol: str, scores: Scores | None, space: LabelSpace, images: WorstPanels
+    title: str,
+    protocol: str,
+    scores: Scores | None,
+    space: LabelSpace,
+    images: RankedPanels,
+    comparison: Comparison | None = None,
 ) -> str:
     """Write the page.
 
@@ -68,6 +80,7 @@ def page(
         scores: None if nothing was scored.
         space: names and colors of the classes.
         images: the images to show.
+        comparison: with another network.
 
     Returns:
         HTML that refers to no other file.
@@ -86,13 +99,15 @@ def page(
         pixels=int(scores.confusion.sum()) if scores else 0,
         space=space,
         images=images,
+        comparison=comparison,
         errors=ERROR_COLORS,
         attention=_data_uri(attention_scale(64)),
     )
 
 
-def _order(miou: float) -> float:
-    return math.inf if math.isnan(miou) else miou
+def _order(miou: Sequence[float]) -> float:
+    rank = miou[0] if len(miou) == 1 else -abs(miou[1] - miou[0])
+    return math.inf if math.isnan(rank) else rank
 
 
 def _percent(share: float) -> str:

@@ -6,20 +6,20 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import bootstrap
 from torch import Tensor
 
 from utils.evaluation import metrics
 from utils.files import whole_file
 
-RESAMPLES = 9999
+RESAMPLES = 10_000
+DRAWS = 1000  # at once, for memory
 
 
 @dataclass(frozen=True)
@@ -96,29 +96,40 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
 
 
 def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
-    """Return the 95 % interval of mIoU over images: percentile bootstrap with a fixed seed.
+    """Return the 95 % interval of mIoU over images.
 
-    ``confusions`` are int64, (N, C, C); images without a labelled pixel are left out. The ends are
-    0..1, or nan for fewer than two images.
+    ``confusions`` are int64, (N, C, C). The ends are 0..1, or nan (see `bootstrap`).
     """
-    labelled = confusions[confusions.sum((1, 2)) > 0]
-    count, classes = len(labelled), labelled.shape[-1]
+    low, high = bootstrap(confusions, lambda sums: metrics.mean_iou(sums)[:, None])[:, 0].tolist()
+    return low, high
+
+
+def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
+    """Estimate how far statistics would move with other images of the same kind.
+
+    Percentile bootstrap (Efron, 1979) with a fixed seed: N images are drawn with replacement
+    `RESAMPLES` times, and the statistics are computed on the sum of each draw's matrices.
+
+    Args:
+        confusions: int64, (N, ...): of each image; images without a labelled pixel are left out.
+        statistic: maps R sums, float64, (R, ...), to R values of K statistics, (R, K).
+
+    Returns:
+        The ends of the 95 % intervals, float64, (2, K); draws where a statistic is nan are left
+        out of its interval. nan for fewer than two images.
+    """
+    labelled = confusions[confusions.flatten(1).sum(1) > 0]
+    count, shape = len(labelled), labelled.shape[1:]
     if count < 2:
-        return math.nan, math.nan
-    flat = labelled.flatten(1).double()  # (N, C * C): counts below 2**53 add up exactly
-
-    def statistic(drawn: NDArray[np.int64], axis: int) -> NDArray[np.float64]:
-        draws = drawn.reshape(-1, count)
-        cells = draws + count * np.arange(len(draws))[:, None]
-        times = np.bincount(cells.ravel(), minlength=draws.size).reshape(-1, count)
-        sums = torch.from_numpy(times).double() @ flat  # (draws, C * C)
-        return metrics.mean_iou(sums.view(-1, classes, classes)).numpy().reshape(drawn.shape[:-1])
-
-    interval = bootstrap(
-        (np.arange(count),), statistic, vectorized=True, n_resamples=RESAMPLES, batch=1000,
-        method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return float(interval.low), float(interval.high)
+        missing = statistic(labelled.sum(0, keepdim=True).double()) * math.nan
+        return torch.cat([missing, missing])
+    flat = labelled.flatten(1).double()  # counts below 2**53 add up exactly
+    generator, values = np.random.default_rng(0), []
+    for _ in range(RESAMPLES // DRAWS):
+        times = generator.multinomial(count, np.full(count, 1 / count), DRAWS)  # (DRAWS, N)
+        values.append(statistic((torch.from_numpy(times).double() @ flat).view(-1, *shape)))
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    return torch.cat(values).nanquantile(ends, 0)
 
 
 def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Sequence[str]) -> str:
@@ -139,14 +150,14 @@ def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Seq
     text = f"{protocol}\n"
     if scores:
         text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
-        _write(folder / "scores.json", json_table(scores, protocol, images))
+        write_text(folder / "scores.json", json_table(scores, protocol, images))
         stream = io.StringIO()
         csv.writer(stream, lineterminator="\n").writerows([("score", "value"), *scores.rows])
-        _write(folder / "scores.csv", stream.getvalue())
+        write_text(folder / "scores.csv", stream.getvalue())
     else:
         for name in ("scores.json", "scores.csv"):  # of an earlier run with labels
             (folder / name).unlink(missing_ok=True)
-    _write(folder / "Evaluation.txt", text)
+    write_text(folder / "Evaluation.txt", text)
     return text
 
 
@@ -164,11 +175,20 @@ def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
         "image_miou": dict(zip(images, scores.image_miou, strict=True)),
         "confusion": scores.confusion.tolist(),
     }
-    # JSON has no nan, which Python would write.
+    return as_json(values)
+
+
+def as_json(values: dict[str, Any]) -> str:
+    """Return plain values as JSON, with null for nan, which JSON does not have."""
     values = json.loads(json.dumps(values), parse_constant=lambda _: None)
     return json.dumps(values, indent=1) + "\n"
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     with whole_file(path) as file:
         file.write(text.encode())
