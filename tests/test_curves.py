@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from PIL import Image
 
 from utils.training.curves import curves_figure, smooth
@@ -81,9 +82,7 @@ def test_the_legend_covers_neither_data_nor_title() -> None:
     assert legend_texts(axes) == ["student", "teacher", "best: 54.0 at 100,000"]
     box = legend.get_window_extent()
     assert not box.overlaps(axes.get_window_extent())
-    title = next(
-        text for text in axes.get_children() if getattr(text, "_text", "") == "Target mIoU, %"
-    )
+    (title,) = (t for t in axes.findobj(Text) if t.get_text() == "Target mIoU, %")
     assert not box.overlaps(title.get_window_extent())
     assert figure.bbox.containsx(box.x1)
     assert figure.bbox.containsy(box.y1)

@@ -1,13 +1,16 @@
-"""Device choice and precision."""
+"""Device choice, precision, random numbers."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 import torch
 
 from model.SEAN import SEANet
-from utils.device import choose_device, with_precision
+from utils.device import choose_device, random_state, restore_random_state, with_precision
 from utils.errors import UserError
+from utils.files import load_tensors, save_tensors
 
 
 def test_a_missing_device_is_refused() -> None:
@@ -35,3 +38,20 @@ def test_gradients_reach_the_wrapped_network() -> None:
     network = SEANet(3, width=1 / 64)
     with_precision(network, "bf16")(torch.randn(1, 3, 16, 32)).logits.float().sum().backward()
     assert network.features[0].weight.grad.dtype == torch.float32
+
+
+def draw() -> list[float]:
+    """An odd number of draws, so that generators of pairs keep the second for later."""
+    return [*torch.rand(2).tolist(), torch.randn(()).item()]
+
+
+def test_generators_continue_where_they_were_saved(tmp_path: Path) -> None:
+    cpu = torch.device("cpu")
+    torch.manual_seed(0)
+    draw()
+    save_tensors(tmp_path / "last.pth", random_state(cpu))
+    expected = [draw(), draw()]
+    torch.manual_seed(1)
+    assert draw() != expected[0]
+    restore_random_state(load_tensors(tmp_path / "last.pth"), cpu)
+    assert [draw(), draw()] == expected

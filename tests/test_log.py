@@ -20,8 +20,6 @@ from utils.training.run_files import RunFiles
 
 MEANS = (1.5, 1.25, 0.25, 0.125, 0.75, 3.0)  # exact in binary: read back as they are
 NAMES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
-
-
 LOG = "GTA2Cityscapes_log.txt"
 
 
@@ -53,11 +51,11 @@ def test_a_log_interval_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     log = make_log(tmp_path, done=20)
     now[0] += 4
-    log.losses(30, 1, f"{5}/25", 1e-5, MEANS)
+    log.losses(30, 1, "5/25", 1e-5, MEANS)
     now[0] += 60  # spent on scoring and saving
     log.restart_clock()
     now[0] += 1
-    log.losses(35, 1, f"{10}/25", 1e-5, MEANS)
+    log.losses(35, 1, "10/25", 1e-5, MEANS)
     constant = {"epoch": 1, **dict(zip(NAMES, MEANS, strict=True)), "learning_rate": 1e-5}
     assert lines(tmp_path) == [
         {"iteration": 30, **constant, "iterations_per_s": 2.5},
@@ -68,7 +66,7 @@ def test_a_log_interval_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_scoring_is_a_line_without_nan(tmp_path: Path) -> None:
     log = make_log(tmp_path)
     log.score(50, "teacher", 1 / 3, {"road": 2 / 3, "train": math.nan, "bus": 0.0})
-    log.losses(60, 0, f"{60}/100", 1e-5, (*MEANS[:3], math.nan, *MEANS[4:]))
+    log.losses(60, 0, "60/100", 1e-5, (*MEANS[:3], math.nan, *MEANS[4:]))
     scoring, interval = lines(tmp_path)
     assert scoring == {
         "iteration": 50,
@@ -91,7 +89,7 @@ def test_names_that_are_not_utf_8_are_written_escaped(
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:
     log = make_log(tmp_path, board=True, show=False)
-    log.losses(10, 0, f"{10}/100", 1e-5, MEANS)
+    log.losses(10, 0, "10/100", 1e-5, MEANS)
     log.score(10, "teacher", 0.5, {"road": 0.5})
     log.pictures(10, [("a", np.zeros((4, 4, 3), np.uint8))])
     assert list(tmp_path.iterdir()) == []
@@ -99,7 +97,7 @@ def test_other_processes_write_nothing(tmp_path: Path) -> None:
 
 def test_tensorboard_shows_what_the_lines_hold(tmp_path: Path) -> None:
     log = make_log(tmp_path, board=True)
-    log.losses(10, 0, f"{10}/100", 1e-5, MEANS)
+    log.losses(10, 0, "10/100", 1e-5, MEANS)
     log.score(10, "student", 0.5, {"road": 0.25, "train": math.nan})
     picture = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     log.pictures(10, [("a.png", picture)])
@@ -141,4 +139,4 @@ def test_what_cannot_be_written_is_named(broken: str, tmp_path: Path) -> None:
     else:
         (tmp_path / broken).mkdir()
     with pytest.raises(UserError, match=re.escape(f"cannot write {tmp_path / broken}: ")):
-        make_log(tmp_path, board=True).losses(10, 0, f"{10}/100", 1e-5, MEANS)
+        make_log(tmp_path, board=True).losses(10, 0, "10/100", 1e-5, MEANS)

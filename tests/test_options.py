@@ -24,51 +24,30 @@ SAMPLES = {
     bool: (None, True),
 }
 # fmt: off
-ORIGINAL_TRAINING = [
-    "data_dir_source", "data_list_source", "data_dir_target", "data_list_target", "ignore_label",
-    "input_size", "input_size_target", "num_classes", "batch_size", "num_workers", "learning_rate",
-    "momentum", "num_epoch", "restore_from", "weight_decay", "noise", "teacher_alpha",
-    "attention_threshold", "st_weight", "snapshot_dir",
-]
-ADDED_TRAINING = [
-    "device", "precision", "seed", "no_shuffle", "max_iters", "val_interval", "print_interval",
-    "target_split", "resume", "demo", "classifier_branches", "data_dir_val", "tensorboard",
-    "classes", "oracle", "source_only", "no_attention", "score", "cache_dir", "max_hours",
-    "checkpoint_interval",
-]
-# fmt: on
-ORIGINAL_EVALUATION = [
-    *("data_dir", "data_list", "ignore_label", "num_classes", "restore_from", "snapshot_dir")
-]
-ADDED_EVALUATION = [
-    "split", "report", "save_label_ids", "save_panels", "save_attention", "save_confidence",
-    "demo", "images", "classes", "cache_dir", "no_attention", "classifier_branches",
-]  # fmt: skip
+FIXED_NAMES = {
+    TrainingOptions: [  # the original's, and ours
+        "data_dir_source", "data_list_source", "data_dir_target", "data_list_target",
+        "ignore_label", "input_size", "input_size_target", "num_classes", "batch_size",
+        "num_workers", "learning_rate", "momentum", "num_epoch", "restore_from", "weight_decay",
+        "noise", "teacher_alpha", "attention_threshold", "st_weight", "snapshot_dir",
 
-DEFAULTS = {
-    "data_list_source": None,
-    "data_list_target": None,
-    "target_split": "val",
-    "ignore_label": 255,
-    "input_size": (1024, 512),
-    "input_size_target": (2048, 1024),
-    "batch_size": 1,
-    "learning_rate": 1e-5,
-    "momentum": 0.9,
-    "weight_decay": 5e-5,
-    "num_epoch": 6,
-    "max_iters": None,
-    "noise": 0.1,
-    "teacher_alpha": 0.99,
-    "st_weight": 0.3,
-    "classifier_branches": 2,
-    "val_interval": 500,
-    "print_interval": 10,
-    "precision": "fp32",
-    "no_shuffle": False,
-    "resume": False,
-    "demo": False,
+        "device", "precision", "seed", "no_shuffle", "max_iters", "val_interval", "print_interval",
+        "target_split", "resume", "demo", "classifier_branches", "data_dir_val", "tensorboard",
+        "classes", "oracle", "source_only", "no_attention", "score", "cache_dir", "max_hours",
+        "checkpoint_interval",
+    ],
+    EvaluationOptions: [
+        "data_dir", "data_list", "ignore_label", "num_classes", "restore_from", "snapshot_dir",
+
+        "split", "report", "save_label_ids", "save_panels", "save_attention", "save_confidence",
+        "demo", "images", "classes", "cache_dir", "no_attention", "classifier_branches",
+    ],
 }
+# fmt: on
+DEFAULTS = {
+    "target_split": "val",
+    "precision": "fp32",
+}  # fmt: skip
 EXPERIMENTS = [(GTA5, {"attention_threshold": 0.1}), (SYNTHIA, {"attention_threshold": 0.3})]
 
 
@@ -96,22 +75,15 @@ def sample(config, field):
 def test_option_is_accepted_in_both_spellings(config, field):
     words, value = sample(config, field)
     assert value != field.default
+    expected = field.metadata["implies"].get(value, {}) | {field.name: value}
     for name in (field.name, field.name.replace("_", "-")):
         parsed = parse(f"--{name}", *words, defaults=config())
-        assert parsed == dataclasses.replace(config(), **{field.name: value})
+        assert parsed == dataclasses.replace(config(), **expected)
 
 
-@pytest.mark.parametrize(
-    ("config", "names"),
-    [
-        (TrainingOptions, ORIGINAL_TRAINING),
-        (TrainingOptions, ADDED_TRAINING),
-        (EvaluationOptions, ORIGINAL_EVALUATION),
-        (EvaluationOptions, ADDED_EVALUATION),
-    ],
-)
-def test_fixed_names_exist(config, names):
-    assert set(names) <= {field.name for field in dataclasses.fields(config)}
+@pytest.mark.parametrize("config", CONFIGS)
+def test_fixed_names_exist(config):
+    assert set(FIXED_NAMES[config]) <= {field.name for field in dataclasses.fields(config)}
 
 
 @pytest.mark.parametrize(("experiment", "own"), EXPERIMENTS, ids=["GTA5", "Synthia"])
@@ -143,48 +115,19 @@ def test_help_names_every_option(config, capsys):
 @pytest.mark.parametrize(
     "words",
     [
-        "--batch_size 0",
-        "--batch_size two",
-        "--batch_size 1.5",
-        "--batch_size",
-        "--num_workers -1",
-        "--batch_size 1000000",
-        "--num_classes 256",
-        "--num_workers 1000000",
-        "--input_size 200000,200000",
-        "--input_size_target 64,16385",
-        "--num_classes 1",
-        "--num_epoch 0",
-        "--max_iters 0",
-        "--val_interval 0",
-        "--ignore_label -1",
-        "--ignore_label 256",
-        "--classifier_branches 0",
-        "--classifier_branches 5",
-        "--seed -1",
-        "--seed 20000000000000000000",
-        "--learning_rate -0.1",
-        "--learning_rate nan",
-        "--learning_rate inf",
-        "--momentum 1",
-        "--teacher_alpha 1.5",
-        "--noise -1",
-        "--attention_threshold 2",
-        "--attention-threshold 2",
-        "--input_size 1024",
-        "--input_size 1024x512",
-        "--input_size 0,512",
-        "--input_size 64,32,3",
-        "--input_size_target big",
-        "--device gpu",
-        "--precision fp16",
-        "--target_split test",
-        "--no_such_option 1",
-        "--batch 2",
-        "--resume yes",
-        "stray",
+        "--batch_size 0", "--batch_size two", "--batch_size 1.5", "--batch_size",
+        "--num_workers -1", "--batch_size 1000000", "--num_classes 256", "--num_workers 1000000",
+        "--input_size 200000,200000", "--input_size_target 64,16385", "--num_classes 1",
+        "--num_epoch 0", "--max_iters 0", "--val_interval 0", "--ignore_label -1",
+        "--ignore_label 256", "--classifier_branches 0", "--classifier_branches 5", "--seed -1",
+        "--seed 20000000000000000000", "--learning_rate -0.1", "--learning_rate nan",
+        "--learning_rate inf", "--momentum 1", "--teacher_alpha 1.5", "--noise -1",
+        "--attention_threshold 2", "--attention-threshold 2", "--input_size 1024",
+        "--input_size 1024x512", "--input_size 0,512", "--input_size 64,32,3",
+        "--input_size_target big", "--device gpu", "--precision fp16", "--target_split test",
+        "--no_such_option 1", "--batch 2", "--resume yes", "stray",
     ],
-)
+)  # fmt: skip
 def test_mistake_ends_in_one_message(words, capsys):
     with pytest.raises(SystemExit) as caught:
         parse(*words.split())
@@ -249,39 +192,21 @@ def test_options_survive_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("learning_rate", 1e-3),
-        ("input_size", (64, 32)),
-        ("seed", 1),
-        ("no_shuffle", True),
-        ("batch_size", 2),
-        ("teacher_alpha", 0.9),
-        ("target_split", "train"),
-        ("precision", "bf16"),
+        ("learning_rate", 1e-3), ("input_size", (64, 32)), ("seed", 1), ("no_shuffle", True),
+        ("batch_size", 2), ("teacher_alpha", 0.9), ("target_split", "train"), ("precision", "bf16"),
         ("data_list_target", "list.txt"),
     ],
-)
+)  # fmt: skip
 def test_option_that_changes_the_training_is_told(field, value):
     saved = plain_options(TrainingOptions())
-    (text,) = changed_options(dataclasses.replace(TrainingOptions(), **{field: value}), saved)
-    assert field in text
-    assert str(value) in text
-    assert str(saved[field]) in text
+    changed = dataclasses.replace(TrainingOptions(), **{field: value})
+    assert changed_options(changed, saved) == [f"--{field} {saved[field]} -> {value}"]
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("print_interval", 1),
-        ("snapshot_dir", "elsewhere"),
-        ("num_workers", 5),
-        ("device", "cpu"),
-        ("resume", True),
-    ],
-)
-def test_option_that_leaves_the_training_alone_is_not_told(field, value):
-    saved = plain_options(TrainingOptions())
-    config = dataclasses.replace(TrainingOptions(), **{field: value})
-    assert changed_options(config, saved) == []
+def test_options_that_leave_the_training_alone_are_not_told():
+    changes = {"print_interval": 1, "snapshot_dir": "elsewhere", "num_workers": 5, "resume": True}
+    config = dataclasses.replace(TrainingOptions(), device="cpu", **changes)
+    assert changed_options(config, plain_options(TrainingOptions())) == []
 
 
 def test_logged_options_can_be_pasted_onto_a_command_line():

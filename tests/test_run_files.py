@@ -1,7 +1,8 @@
-"""Checkpoints: which is read, which stays. metrics.jsonl: read, cut back, drawn."""
+"""Checkpoints: read, kept, refused to a changed run. metrics.jsonl: read, cut back, drawn."""
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from utils.command_line import plain_options
 from utils.errors import UserError
 from utils.files import save_tensors
+from utils.options import TrainingOptions
 from utils.training.run_files import STATE, RunFiles
 
 LINES = [
@@ -77,10 +80,11 @@ def test_unreadable_lines_are_named(files: RunFiles) -> None:
 @pytest.mark.parametrize("name", ["metrics.jsonl", "curves.png", "tensorboard", "last.pth"])
 def test_a_folder_that_holds_a_run_is_not_claimed(tmp_path: Path, name: str) -> None:
     files = RunFiles(tmp_path, "GTA")
-    files.check_free()
+    assert files.open_run(TrainingOptions(), {}, True) == (None, "")
     (tmp_path / name).mkdir()
     with pytest.raises(UserError, match="--resume"):
-        files.check_free()
+        files.open_run(TrainingOptions(), {}, True)
+    assert (tmp_path / name).exists()
 
 
 def state(iteration: int) -> dict[str, Any]:
@@ -126,3 +130,49 @@ def test_what_stands_in_the_way_of_a_checkpoint_is_named(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"cannot write .*last\.pth"):
         files.save_last(state(2))
     assert files.load_last() == (state(2), "")
+
+
+def fixed(options: TrainingOptions, processes: int = 1, **data: str) -> dict[str, Any]:
+    parts = {"source": "s", "target": "t", "scored": "c"} | data
+    saved = plain_options(options) | {"processes": processes}
+    return {"options": saved, "data": parts, "iterations": 0}
+
+
+@pytest.fixture
+def interrupted(files: RunFiles) -> RunFiles:
+    state = dict.fromkeys(STATE, 0) | fixed(TrainingOptions())
+    files.save_last(state | {"progress": {"iteration": 20, "score_due": True}})
+    return files
+
+
+def test_an_unchanged_run_is_resumed(interrupted: RunFiles) -> None:
+    options = dataclasses.replace(TrainingOptions(), resume=True, num_workers=3)
+    saved, warning = interrupted.open_run(options, fixed(options), True)
+    assert saved is not None
+    assert saved["progress"]["iteration"] == 20
+    assert warning == ""
+    assert interrupted.read_metrics() == LINES[:1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "processes", "data", "named"),
+    [
+        ({"noise": 0.5, "seed": 2}, 1, {}, ["--noise 0.1 -> 0.5", "--seed 0 -> 2"]),
+        ({}, 2, {}, ["processes 1 -> 2"]),
+        ({}, 1, {"source": "x"}, ["other source images, classes or label ids"]),
+        ({}, 1, {"scored": "x"}, ["other scored images, classes or label ids"]),
+    ],
+)
+def test_a_changed_run_is_refused(
+    changes: dict[str, Any],
+    processes: int,
+    data: dict[str, str],
+    named: list[str],
+    interrupted: RunFiles,
+) -> None:
+    options = dataclasses.replace(TrainingOptions(), resume=True, **changes)
+    with pytest.raises(UserError) as caught:
+        interrupted.open_run(options, fixed(options, processes, **data), True)
+    listed = str(caught.value).splitlines()[0].partition("other options or data: ")[2]
+    assert len(listed.split(", ")) == len(named) + any("other" in text for text in named)
+    assert all(text in listed for text in named)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ from PIL import Image
 import SEAN_GTA5
 import SEAN_Synthia
 from dataset.demo import write_demo
-from model.SEAN import SEANet
 from utils.options import TrainingOptions
 from utils.training.protocol import check_experiment, describe_data, describe_protocol
 
@@ -45,6 +43,7 @@ def start(root: Path, *words: object, script: ModuleType = SEAN_GTA5) -> SimpleN
         *("--data_dir_source", root / ("GTA5" if script is SEAN_GTA5 else "SYNTHIA")),
         *("--data_dir_target", root / "Cityscapes", "--snapshot_dir", root / "Snap"),
         *("--restore_from", "none", "--input_size", "64,32", "--num_workers", 0),
+        *("--width", 1 / 64),
     ]
     started = SimpleNamespace()
 
@@ -59,7 +58,6 @@ def start(root: Path, *words: object, script: ModuleType = SEAN_GTA5) -> SimpleN
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *map(str, [*defaults, *words])])
-        patch.setattr(script, "SEANet", functools.partial(SEANet, width=1 / 64))
         patch.setattr(script, "train", train)
         script.main()
     return started
@@ -87,7 +85,7 @@ def test_the_experiments_are_the_papers(
         assert dataset.label_space.num_classes == classes
     assert (started.source.labels, started.target.labels) == ("resized", "none")
     assert started.scored.labels == "own size"
-    assert len(started.source), len(started.scored) == (5, 3)
+    assert (len(started.source), len(started.scored)) == (5, 3)
 
 
 def test_the_teacher_starts_as_a_copy_and_the_seed_decides(root: Path) -> None:

@@ -31,7 +31,7 @@ def make_batch(device: str = "cpu") -> DomainBatch:
 
 def make_networks(device: str = "cpu") -> Networks:
     torch.manual_seed(0)
-    student = SEANet(19)
+    student = SEANet(19, width=0.125)
     initialize(student, "none")
     teacher = make_teacher(student)
     return Networks(student, teacher, OPTIONS, torch.device(device), Processes(), None)

@@ -34,9 +34,8 @@ def option(
         fixed: whether a resumed run must have the same value.
         implies: for each of its values, the values of other options that are not given.
     """
-    metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed}
-    metadata["implies"] = implies
-    return dataclasses.field(default=default, metadata=metadata)
+    metadata = {"parse": parse, "choices": choices, "fixed": fixed, "implies": implies or {}}
+    return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
 def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
@@ -79,10 +78,8 @@ size.__name__ = f"size, as WIDTH,HEIGHT with both from 8 to {LARGEST_SIDE}"
 class Parser(argparse.ArgumentParser):
     """A command line parser; a mistake ends the process with one message and status 2.
 
-    Every option is accepted with ``-`` and with ``_``. Abbreviations are not accepted.
-
-    Args:
-        description: the first lines of the help text; line breaks are kept.
+    Every option is accepted with ``-`` and with ``_``. Abbreviations are not accepted. Line breaks
+    in the description are kept.
     """
 
     def __init__(self, description: str) -> None:
@@ -126,7 +123,7 @@ def read_options(
             settings["action"] = "store_true"
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            settings |= {k: field.metadata[k] for k in ("choices",)}
+            settings["choices"] = field.metadata["choices"]
             settings["type"] = field.metadata["parse"]
             settings["metavar"] = "|".join(field.metadata["choices"] or ()) or "X"
             settings["help"] += "" if value is None else f" (default: {shown})"
@@ -134,7 +131,7 @@ def read_options(
     given = vars(parser.parse_args(arguments))
     implied = dict(demo or {}) if given.get("demo") else {}
     for field in dataclasses.fields(defaults):
-        implied |= (field.metadata["implies"] or {}).get(given.get(field.name), {})
+        implied |= field.metadata["implies"].get(given.get(field.name), {})
     return dataclasses.replace(defaults, **{**implied, **given})
 
 
@@ -157,9 +154,9 @@ def as_arguments(config: Any) -> str:
 
 def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
     """Return the fixed options that differ from a saved run's, as text."""
-    now = plain_options(config)
-    return [
-        f"--{field.name} {saved.get(field.name, field.default)} -> {now[field.name]}"
-        for field in dataclasses.fields(config)
-        if field.metadata["fixed"] and now[field.name] != saved.get(field.name, field.default)
-    ]
+    changed = []
+    for field in dataclasses.fields(config):
+        now, before = getattr(config, field.name), saved.get(field.name, field.default)
+        if field.metadata["fixed"] and now != before:
+            changed.append(f"--{field.name} {before} -> {now}")
+    return changed

@@ -1,4 +1,4 @@
-"""Where to compute, and at which precision."""
+"""Where to compute, at which precision, and with which random numbers."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"no {name} device on this machine\n  use --device cpu, or auto")
     if name == "cuda":
         torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
-        torch.backends.cudnn.benchmark = (
-            True  # input sizes are fixed: the fastest algorithm is kept
-        )
+        torch.backends.cudnn.benchmark = True  # input sizes are fixed: keep the fastest algorithm
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
@@ -53,12 +51,21 @@ def make_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
 
 
-class InBfloat16(nn.Module):
-    """A network that runs in bfloat16 with float32 weights (autocast).
+def random_state(device: torch.device) -> dict[str, Any]:
+    """Return the state of every generator that this process draws from."""
+    generator = None if device.type == "cpu" else torch.get_device_module(device).get_rng_state()
+    return {"cpu": torch.get_rng_state(), "device": generator}
 
-    Args:
-        network: what to run.
-    """
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Set every generator to a saved state; a device of another kind keeps its generator."""
+    torch.set_rng_state(state["cpu"])
+    if state["device"] is not None and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state["device"])
+
+
+class InBfloat16(nn.Module):
+    """A network that runs in bfloat16 with float32 weights (autocast)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

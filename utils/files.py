@@ -49,12 +49,7 @@ def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
 def whole_file(path: Path, part: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears at ``path`` once it is complete.
 
-    Args:
-        path: where the file goes.
-        part: the temporary path; by default next to ``path``.
-
-    Raises:
-        UserError: the file cannot be written; whatever was at ``path`` is unchanged.
+    The arguments and errors are those of `replace_when_done`.
     """
     with replace_when_done(path, part) as temporary, open(temporary, "wb") as file:
         yield file

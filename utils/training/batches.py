@@ -24,7 +24,7 @@ class DomainBatches:
     Args:
         source: images with labels.
         target: images to adapt to.
-        options: batch size, seed, shuffling.
+        options: the run's.
         device: where batches go.
         processes: this process's share is loaded.
 
@@ -47,7 +47,7 @@ class DomainBatches:
         self.device = device
         self.options = options
         rank, world, size = processes.rank, processes.world_size, options.batch_size
-        self.rank, self.global_batch = rank, size * world
+        self.first_image, self.global_batch = rank * size, size * world
         seeds = (None, None) if options.no_shuffle else (2 * options.seed, 2 * options.seed + 1)
         entries = max(len(source), len(target))
         self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
@@ -56,7 +56,7 @@ class DomainBatches:
         if self.iterations == 0:
             raise UserError(
                 f"{len(source)} source images in {source.root} are too few for one iteration of "
-                f"{size * world}\n  give a smaller --batch_size"
+                f"{self.global_batch}\n  give a smaller --batch_size"
             )
         workers = options.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)
@@ -79,8 +79,8 @@ class DomainBatches:
             names = (*source.names, *(target.names if target else ()))
             batch = DomainBatch(images, torch.stack(labels), target_images, target_images, names)
             if options.changes_views:
-                number_of_image = number * self.global_batch + self.rank * options.batch_size
-                batch = change_views(batch, options, number_of_image)
+                first_image = number * self.global_batch + self.first_image
+                batch = change_views(batch, options, first_image)
             yield batch if options.adapts else batch._replace(target=None, view=None)
 
 

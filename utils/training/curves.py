@@ -9,33 +9,27 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import EngFormatter, PercentFormatter
 from numpy.typing import NDArray
 
 _STYLE: Any = {
-    "font.size": 11,
-    "axes.titlesize": 13,
     "axes.titlelocation": "left",
-    "axes.titlepad": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "0.6",
     "axes.grid": True,
-    "axes.axisbelow": True,
     "grid.color": "0.92",
-    "xtick.color": "0.35",
-    "ytick.color": "0.35",
+    "lines.linewidth": 2,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.2,
+    "legend.columnspacing": 1,
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.12,
 }
-_GRAY, _BLUE, _ORANGE, _GREEN, _RED = "0.6", "#2563a8", "#c8641b", "#3a8a5c", "#b3273a"
 
 
 def smooth(values: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Return a moving average over ``width`` values, fewer near the ends.
-
-    Args:
-        values: (n,).
-        width: odd.
-    """
+    """Return a moving average of (n,) values over an odd ``width``, over fewer near the ends."""
     window = np.ones(width)
     near = slice(width // 2, width // 2 + len(values))
     sums = np.convolve(values, window)[near]
@@ -54,51 +48,43 @@ def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
         A figure that is independent of pyplot's state.
     """
     intervals = [record for record in records if "loss" in record]
-    scorings = [record for record in records if "target_miou" in record]
     with rc_context(_STYLE):
         figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.15, h_pad=0.12)  # type: ignore[union-attr, call-arg]
-        figure.suptitle(title, x=0.012, ha="left", fontsize=16, weight="bold")
+        figure.suptitle(title, weight="bold")
         (target, segmentation), (kept, ensembling) = figure.subplots(2, 2, sharex=True)
-        _draw_scores(target, scorings)
-        _draw_course(segmentation, intervals, "cls_loss", "Segmentation loss, source", _ORANGE)
-        _draw_course(kept, intervals, "kept", "Grid cells that the attention keeps", _GREEN)
-        _draw_course(ensembling, intervals, "st_loss", "Self-ensembling loss, target", _RED)
+        _draw_scores(target, records)
+        _draw_course(segmentation, intervals, "cls_loss", "Segmentation loss, source", "C1")
+        _draw_course(kept, intervals, "kept", "Grid cells that the attention keeps", "C2")
+        _draw_course(ensembling, intervals, "st_loss", "Self-ensembling loss, target", "C3")
         kept.set_ylim(0, 1.03)
         kept.yaxis.set_major_formatter(PercentFormatter(1))
         for axes in (kept, ensembling):
             axes.set_xlabel("iteration")
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         target.set_xlim(0, 1.02 * max([record["iteration"] for record in records], default=1))
     return figure
 
 
-def _draw_scores(axes: Axes, scorings: Sequence[Mapping[str, Any]]) -> None:
+def _draw_scores(axes: Axes, records: Sequence[Mapping[str, Any]]) -> None:
     axes.set_title("Target mIoU, %")
-    for network, color in (("student", _GRAY), ("teacher", _BLUE)):
+    for network, color in (("student", "0.6"), ("teacher", "C0")):  # the last one drawn decides
         points = [
             (record["iteration"], 100 * record["target_miou"])
-            for record in scorings
-            if record["network"] == network and record["target_miou"] is not None
+            for record in records
+            if record.get("network") == network and record["target_miou"] is not None
         ]
         if points:
             iterations, scores = np.array(points, float).T
-            _draw_line(axes, iterations, scores, color, network)
+            (line,) = axes.plot(iterations, scores, color=color, marker=".", label=network)
     if not axes.lines:
         _leave_empty(axes, "not scored")
         return
-    axes.set_ylim(0, 1.1 * max(1, axes.dataLim.ymax))
     best = scores.argmax()
-    iteration, score = iterations[best], scores[best]
-    shown = axes.lines[-1].get_color()  # of both, the teacher decides
-    text = f"best: {score:.1f} at {iteration:,.0f}"
-    axes.plot(iteration, score, "o", color=shown, ms=10, mec="white", mew=1.5, label=text)
+    text = f"best: {scores[best]:.1f} at {iterations[best]:,.0f}"
+    axes.plot(iterations[best], scores[best], "o", color=line.get_color(), ms=9, label=text)
+    axes.set_ylim(0, 1.1 * max(1, axes.dataLim.ymax))
     # In the title's row, where it covers no data.
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=10,
-        handlelength=1.2, handletextpad=0.5, columnspacing=1, borderaxespad=0.2,
-    )  # fmt: skip
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderaxespad=0.2)
 
 
 def _draw_course(
@@ -112,18 +98,11 @@ def _draw_course(
         return
     smoothed = smooth(values, 2 * (len(values) // 50) + 1)
     axes.plot(iterations, values, color=color, alpha=0.25, lw=0.8)
-    _draw_line(axes, iterations, smoothed, color)
+    axes.plot(iterations, smoothed, color=color, marker="." if len(values) < 30 else "")
     # A few extreme batches must not flatten the rest of the curve.
     axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)))
 
 
-def _draw_line(
-    axes: Axes, x: NDArray[np.floating], y: NDArray[np.floating], color: str, label: str = ""
-) -> None:
-    axes.plot(x, y, color=color, lw=2, marker="o" if len(x) < 30 else "", ms=5, label=label)
-
-
 def _leave_empty(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="0.5", fontsize=13)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="0.5")
     axes.set_yticks([])
-    axes.grid(False)

@@ -15,14 +15,9 @@ from utils.training.losses import MaskedLoss
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's rank, and sums over all processes; with one process all are local.
+    """This process's rank, and sums over all processes; with one process all are local."""
 
-    Attributes:
-        rank: this process, counted from 0 over all machines.
-        world_size: number of processes.
-    """
-
-    rank: int = 0
+    rank: int = 0  # over all machines
     world_size: int = 1
 
     @classmethod
@@ -60,10 +55,6 @@ class Processes:
         the images.
         """
         return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
-
-    def any(self, flag: bool) -> bool:
-        """Return whether the flag is set in any process."""
-        return bool(flag) if self.world_size == 1 else any(self.gather(flag))
 
     def gather(self, value: Any) -> list[Any]:
         """Return the plain values of all processes, in order of rank."""

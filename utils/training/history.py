@@ -16,7 +16,7 @@ class History:
     """Means over the processes of the results of all iterations.
 
     Args:
-        processes: the run's processes.
+        processes: results are averaged over them.
         checkpoint: the file that a divergence leaves unchanged, for the message.
         rows: results of earlier iterations.
 

@@ -59,13 +59,6 @@ class Log:
         if console:
             self.bar.write(text)
 
-    def heading(self, first: str, **parts: str) -> None:
-        """Write a line, and one for each part that is not empty."""
-        self.line(first)
-        for name, text in parts.items():
-            if text:
-                self.line(f"{name}: {text}")
-
     def losses(
         self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
     ) -> None:
@@ -92,13 +85,12 @@ class Log:
         speed = (iteration - self.timed) / (time.perf_counter() - self.clock)
         self.timed = iteration
         self.restart_clock()
-        names = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
         self._record(
             "train",
-            {"iteration": iteration, "epoch": epoch}
-            | dict(zip(names, means, strict=True))
-            | {"learning_rate": learning_rate, "iterations_per_s": speed},
-        )
+            iteration=iteration, epoch=epoch, loss=total, cls_loss=segmentation,
+            st_loss=ensembling, source_miou=miou, kept=kept, gradient=gradient,
+            learning_rate=learning_rate, iterations_per_s=speed,
+        )  # fmt: skip
 
     def score(self, iteration: int, network: str, miou: float, classes: dict[str, float]) -> None:
         """Report a scoring.
@@ -112,10 +104,7 @@ class Log:
         self.line(f"iteration {iteration} {network} target_miou {miou:.4f}")
         scores = " ".join(f"{name} {100 * value:.1f}" for name, value in classes.items())
         self.line(f"iteration {iteration} {network} IoU in %: {scores}", console=False)
-        self._record(
-            network,
-            {"iteration": iteration, "network": network, "target_miou": miou, "iou": classes},
-        )
+        self._record(network, iteration=iteration, network=network, target_miou=miou, iou=classes)
 
     def pictures(self, iteration: int, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
         """Show named pictures, RGB, uint8, (H, W, 3), in TensorBoard."""
@@ -126,15 +115,16 @@ class Log:
                 self.board.add_image(f"target/{name}", picture, iteration, dataformats="HWC")
             self.board.flush()
 
-    def _record(self, group: str, record: dict[str, Any]) -> None:
-        """Write a record as a line of JSON and as TensorBoard scalars."""
+    def _record(self, group: str, **record: Any) -> None:
+        """Write values as a line of JSON and as TensorBoard scalars."""
         if not self.show:
             return
         _append(self.files.metrics, json.dumps(_plain(record), allow_nan=False))
         if self.board is None:
             return
+        classes = record.get("iou", {})
         scalars = {f"{group}/{name}": value for name, value in record.items()}
-        scalars |= {f"{group} iou/{name}": value for name, value in record.get("iou", {}).items()}
+        scalars |= {f"{group} iou/{name}": value for name, value in classes.items()}
         with _writing(self.files.board):
             for tag, value in scalars.items():
                 if isinstance(value, float) and math.isfinite(value):
@@ -167,7 +157,6 @@ def _plain(value: Any) -> Any:
 
 
 def _open_board(folder: Path, done: int) -> Any:
-    """Return TensorBoard's writer; it drops events after iteration ``done``."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +17,13 @@ from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
 from utils.command_line import as_arguments, plain_options
-from utils.device import choose_device, make_deterministic, with_precision
+from utils.device import (
+    choose_device,
+    make_deterministic,
+    random_state,
+    restore_random_state,
+    with_precision,
+)
 from utils.errors import DivergenceError, UserError
 from utils.evaluation.metrics import class_iou, mean_iou
 from utils.evaluation.pictures import panels
@@ -31,7 +36,6 @@ from utils.training.history import History
 from utils.training.log import Log, environment
 from utils.training.networks import Networks
 from utils.training.protocol import check_experiment, describe_data, describe_protocol
-from utils.training.resume import open_run, random_state, restore_random_state
 from utils.training.run_files import RunFiles
 from utils.training.stopping import StopRequest
 from utils.training.train_step import train_step
@@ -124,45 +128,55 @@ class Run:
         if options.deterministic:
             make_deterministic()
         self.processes = Processes.start(self.device)
-        self.files = RunFiles(Path(options.snapshot_dir), prefix)
-        self.batches = DomainBatches(source, target, options, self.device, self.processes)
-        self.last_iteration = options.max_iters or options.num_epoch * self.batches.iterations
-        parts = {"source": source, "target": target, "scored": scored}
-        self.fixed = {
-            "options": plain_options(options) | {"processes": self.processes.world_size},
-            "iterations": self.last_iteration if options.lr_schedule == "poly" else 0,
-            "data": {part: fingerprint(data) for part, data in parts.items() if data},
-        }
-        saved, warning = open_run(self.files, options, self.fixed, self.processes.is_main)
 
-        self.scored = scored
-        self.scored_loader = self._load_scored()
-        self.shown = scored or target
+        self.scored, self.shown = scored, scored or target
+        self._open_data(source, target)
+        data = describe_data(options, source, target, scored, self.batches.iterations)
+
+        # A checkpoint in the folder must fit the data.
+        self.files = RunFiles(Path(options.snapshot_dir), prefix)
+        saved, warning = self.files.open_run(options, self.fixed, self.processes.is_main)
+
         self.networks = Networks(student, teacher, options, self.device, self.processes, saved)
-        torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
-        self.progress = Progress()
-        if saved:
-            self.progress = Progress(**saved["progress"])
-            restore_random_state(saved["random"][self.processes.rank], self.device)
-            initialization = f"resumed at iteration {self.progress.iteration}"
+        space, size = target.label_space, options.input_size
+        protocol = describe_protocol(options, source, target, scored)
+        self.info = CheckpointInfo.of(student, space.names, space.colors, size, protocol)
+
+        # The generators come last, so that nothing draws between a checkpoint and its next batch.
+        self.progress = Progress(**saved["progress"]) if saved else Progress()
         rows = saved["history"] if saved else None
         self.history = History(self.processes, self.files.last, rows)
+        torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
+        if saved:
+            restore_random_state(saved["random"][self.processes.rank], self.device)
+            initialization = f"resumed at iteration {self.progress.iteration}"
 
-        protocol = describe_protocol(options, source, target, scored)
-        space, size = target.label_space, options.input_size
-        self.info = CheckpointInfo.of(student, space.names, space.colors, size, protocol)
         self.log = Log(
             self.files, self.last_iteration, self.progress.iteration, options.tensorboard,
             self.processes.is_main,
         )  # fmt: skip
-        self.log.heading(
-            f"== {environment(self.device)}, {self.processes.world_size} process(es)",
-            options=as_arguments(options),
-            protocol=protocol,
-            data=describe_data(options, source, target, scored, self.batches.iterations),
-            weights=initialization,
-            warning=warning,
-        )
+        self.log.line(f"== {environment(self.device)}, {self.processes.world_size} process(es)")
+        self.log.line(f"options: {as_arguments(options)}")
+        self.log.line(f"protocol: {protocol}\ndata: {data}\nweights: {initialization}")
+        if warning:
+            self.log.line(f"warning: {warning}")
+
+    def _open_data(self, source: SegmentationDataset, target: SegmentationDataset) -> None:
+        """Start the loaders; note what a resumed run must have in common with this one."""
+        options, processes = self.options, self.processes
+        self.batches = DomainBatches(source, target, options, self.device, processes)
+        self.last_iteration = options.max_iters or options.num_epoch * self.batches.iterations
+        if self.scored:
+            rank, world = processes.rank, processes.world_size
+            order = sequential_batches(len(self.scored), options.batch_size, rank, world)
+            workers = options.num_workers
+            self.scored_loader = make_loader(self.scored, order, workers, self.device.type)
+        parts = {"source": source, "target": target, "scored": self.scored}
+        self.fixed = {
+            "options": plain_options(options) | {"processes": processes.world_size},
+            "iterations": self.last_iteration if options.lr_schedule == "poly" else 0,
+            "data": {part: fingerprint(data) for part, data in parts.items() if data},
+        }
 
     def loop(self, stop: StopRequest) -> bool:
         """Train until the end or a stop request; return whether the end was reached."""
@@ -201,17 +215,12 @@ class Run:
 
     def _stops(self, stop: StopRequest) -> bool:
         """Ask all processes, only at log lines: asking waits for the slowest."""
-        several = self.processes.world_size > 1
-        if several and self.progress.iteration % self.options.print_interval:
-            return False
-        return self.processes.any(stop.wanted)
+        is_log_line = self.progress.iteration % self.options.print_interval == 0
+        asks = is_log_line or self.processes.world_size == 1
+        return asks and any(self.processes.gather(stop.wanted))
 
     def log_losses(self) -> None:
-        """Read and report the results of the iterations since the last call.
-
-        Raises:
-            DivergenceError: a number is not finite.
-        """
+        """Report the results since the last call; raises DivergenceError if one is not finite."""
         means = self.history.read()
         if means is not None:
             progress, rate = self.progress, self.networks.optimizer.param_groups[0]["lr"]
@@ -225,40 +234,32 @@ class Run:
         and after.
         """
         self.save()
-        progress, networks, precision = self.progress, self.networks, self.options.precision
+        progress, networks = self.progress, self.networks
         plain = {"student": networks.plain_student, "teacher": networks.plain_teacher}
-        running = {"student": with_precision(plain["student"], precision)}
-        running["teacher"] = networks.teacher
+        student = with_precision(networks.plain_student, self.options.precision)
+        running = {"student": student, "teacher": networks.teacher}
         wanted = list(plain) if self.options.score == "both" else [self.options.score]
         for name in wanted if self.scored else []:  # of both, the teacher comes last and decides
             matrix = self._confusion(running[name])
             progress.miou = mean_iou(matrix).item()
             classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
             self.log.score(progress.iteration, name, progress.miou, classes)
-        improved = progress.miou > progress.best_miou
-        progress.best_miou = max(progress.miou, progress.best_miou)
-        if self.processes.is_main:
-            if improved:
+        if progress.miou > progress.best_miou:
+            progress.best_miou = progress.miou
+            if self.processes.is_main:
                 best = released(plain[wanted[-1]], self.info)
                 self.files.save_best(best, progress.epoch, progress.batch, progress.miou)
+        if self.processes.is_main:
             self.files.draw_curves()
             if self.options.tensorboard:
-                teacher = with_precision(networks.plain_teacher, precision)
-                self.log.pictures(progress.iteration, panels(teacher, self.shown))
+                self.log.pictures(progress.iteration, panels(networks.teacher, self.shown))
         progress.score_due = False
         self.save()
 
     def _confusion(self, network: nn.Module) -> Tensor:
         batches = (on_device(batch, self.device) for batch in self.scored_loader)
-        counts = confusion(network, batches, len(self.info.names))
-        return self.processes.sum(counts.to(self.device)).cpu()
-
-    def _load_scored(self) -> Any:
-        if self.scored is None:
-            return ()
-        rank, world = self.processes.rank, self.processes.world_size
-        order = sequential_batches(len(self.scored), self.options.batch_size, rank, world)
-        return make_loader(self.scored, order, self.options.num_workers, self.device.type)
+        counts = confusion(network, batches, len(self.info.names)).to(self.device)
+        return self.processes.sum(counts).cpu()
 
     def save(self) -> None:
         """Write last.pth and the history.
@@ -293,10 +294,7 @@ class Run:
         """Save the final teacher."""
         if self.processes.is_main:
             save_tensors(self.files.final, released(self.networks.plain_teacher, self.info))
-        progress = self.progress
-        scores = (
-            f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}; "
-            if progress.miou >= 0
-            else ""
-        )
-        self.log.line(f"{scores}final teacher: {self.files.final}")
+        self.log.line(f"final teacher: {self.files.final}")
+        if self.scored:
+            progress = self.progress
+            self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")

@@ -19,13 +19,13 @@ WARM_UP = 0.05
 
 
 class Networks:
-    """Student, teacher and optimizer.
+    """Student, teacher and optimizer, moved to the device.
 
     Args:
         student: trained in place.
         teacher: follows the student.
-        options: learning rate, precision, compilation.
-        device: where they are moved.
+        options: learning rate, precision and compilation are used.
+        device: where they run.
         processes: gradients are averaged over them.
         saved: a checkpoint to continue from, or None.
 
@@ -60,7 +60,15 @@ class Networks:
             fused=device.type != "mps",
         )
         if saved:
-            self._restore(saved)
+            try:
+                student.load_state_dict(saved["student"])
+                teacher.load_state_dict(saved["teacher"])
+                self.optimizer.load_state_dict(saved["optimizer"])
+            except (RuntimeError, ValueError):
+                raise UserError(
+                    "last.pth holds other tensors than this network\n"
+                    "  give the options it was trained with; its log names them"
+                ) from None
         self.student: nn.Module = processes.wrap(with_precision(student, options.precision), device)
         self.teacher: nn.Module = with_precision(teacher, options.precision)
         if options.compile:
@@ -68,11 +76,7 @@ class Networks:
             self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
 
     def set_learning_rate(self, done: float) -> None:
-        """Set the learning rate of the next iteration.
-
-        Args:
-            done: share of the run's iterations that are done, 0..1.
-        """
+        """Set the learning rate of the next iteration; ``done`` is the share of the run, 0..1."""
         if self.options.lr_schedule == "poly":
             rate = self.options.learning_rate * min(1.0, 0.01 + done / WARM_UP) * (1 - done) ** 0.9
             for group in self.optimizer.param_groups:
@@ -90,14 +94,3 @@ class Networks:
         """Return whether all weights are finite; synchronizes the device."""
         weights = [*self.plain_student.parameters(), *self.plain_teacher.parameters()]
         return bool(torch.nn.utils.get_total_norm(weights).isfinite())
-
-    def _restore(self, saved: dict[str, Any]) -> None:
-        try:
-            self.plain_student.load_state_dict(saved["student"])
-            self.plain_teacher.load_state_dict(saved["teacher"])
-            self.optimizer.load_state_dict(saved["optimizer"])
-        except (RuntimeError, ValueError):
-            raise UserError(
-                "last.pth holds other tensors than this network\n"
-                "  give the options it was trained with; its log names them"
-            ) from None

@@ -16,13 +16,7 @@ def check_experiment(
     target: SegmentationDataset,
     scored: SegmentationDataset | None,
 ) -> None:
-    """Check what no single option can check.
-
-    Args:
-        options: the experiment's.
-        num_classes: the student's.
-        target: images to adapt to.
-        scored: images to score on, if any.
+    """Check what no single option can check; ``num_classes`` is the student's.
 
     Raises:
         UserError: options contradict each other or the data.
@@ -68,10 +62,11 @@ def describe_protocol(
     """Return one sentence: what is learnt from, and what is scored."""
     split = "" if target.is_plain_folder else f"{options.target_split} "
     images = f"the {split}images of {target.root}"
-    learns = f"adapts from {source.root} to {images} without their labels"
     if options.oracle:
         learns = f"trains on {images} and their labels"
-    elif not options.adapts:
+    elif options.adapts:
+        learns = f"adapts from {source.root} to {images} without their labels"
+    else:
         learns = f"trains on {source.root} alone"
     if scored is None:
         return (
@@ -88,9 +83,7 @@ def describe_data(
     scored: SegmentationDataset | None,
     iterations: int,
 ) -> str:
-    """Return one line: how many images there are, and the iterations of an epoch.
-
-    Checks on the way that the cache, if there is one, has the space it needs.
+    """Return one line: images, iterations of an epoch, and the cache, if it has enough space.
 
     Raises:
         UserError: the disk is too small for the cache.
@@ -100,7 +93,7 @@ def describe_data(
         f"{len(scored) if scored else 0} scored, {iterations} iterations an epoch"
     )
     if options.cache_dir:
-        used = [source, *([target] if options.adapts else []), *([scored] if scored else [])]
+        used = [source, *([target] if options.reads_target else []), *([scored] if scored else [])]
         entries = {path: size for data in used for path, size in data.cache_entries().items()}
         text += "; " + Cache(options.cache_dir).reserve(entries)
     if scored:

@@ -1,4 +1,4 @@
-"""The output folder of a training run: names, checkpoints, metrics."""
+"""The output folder of a training run: names, checkpoints, metrics, and what a resume needs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from utils.command_line import changed_options
 from utils.errors import UserError
 from utils.files import load_tensors, make_folder, save_tensors, whole_file
+from utils.options import TrainingOptions
 from utils.training.curves import curves_figure
 
 STATE = {
@@ -50,23 +52,63 @@ class RunFiles:
         self.damaged: set[Path] = set()  # files that load_last could not read
         make_folder(folder)
 
-    def check_free(self) -> None:
-        """Check that a new run overwrites nothing.
+    def open_run(
+        self, options: TrainingOptions, fixed: dict[str, Any], is_main: bool
+    ) -> tuple[dict[str, Any] | None, str]:
+        """Prepare the folder for a new run, or read the checkpoint to resume from.
+
+        Args:
+            options: the run's.
+            fixed: options and fingerprints of the data; must be the same in the checkpoint.
+            is_main: whether this process changes the folder.
+
+        Returns:
+            The saved state or None; and a warning or "".
 
         Raises:
-            UserError: the folder holds a run.
+            UserError: a new run's folder holds a run; or the checkpoint cannot be read, or was
+                trained with other options or data.
         """
+        if options.resume:
+            saved, warning = self.load_last()
+            if saved:
+                self._check_unchanged(saved, options, fixed)
+            progress = saved["progress"] if saved else {}
+            if is_main:
+                self.cut_metrics(progress.get("iteration", 0), progress.get("score_due", False))
+            return saved, warning
+        if is_main and options.replaces_demo(self.prefix):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            make_folder(self.folder)
         files = (self.log, self.final, self.last, self.previous, self.metrics, self.curves)
-        if any(file.exists() for file in (*files, self.board)):
+        if is_main and any(file.exists() for file in (*files, self.board)):
             raise UserError(
                 f"{self.folder} holds an earlier run\n"
                 "  continue it with --resume, or choose another --snapshot_dir"
             )
+        return None, ""
 
-    def clear(self) -> None:
-        """Remove the folder with its content, and make an empty one."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        make_folder(self.folder)
+    def _check_unchanged(
+        self, saved: dict[str, Any], options: TrainingOptions, fixed: dict[str, Any]
+    ) -> None:
+        changed = changed_options(options, saved["options"])
+        before, now = saved["options"]["processes"], fixed["options"]["processes"]
+        if before != now:
+            changed.append(f"processes {before} -> {now}")
+        before, now = saved["iterations"], fixed["iterations"]  # the learning rate depends on them
+        if before != now:
+            changed.append(f"iterations {before} -> {now}")
+        changed += [
+            f"other {part} images, classes or label ids"
+            for part, digest in fixed["data"].items()
+            if digest != saved["data"].get(part)
+        ]
+        if changed:
+            raise UserError(
+                f"{self.last} was trained with other options or data: {', '.join(changed)}\n"
+                "  give the same ones; or start a new run in another --snapshot_dir, with "
+                "--restore_from a teacher of this one"
+            )
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
         """Read the newest complete checkpoint.
@@ -142,10 +184,10 @@ class RunFiles:
         Raises:
             UserError: it cannot be read.
         """
-        if not self.metrics.exists():
-            return []
         try:
             lines = self.metrics.read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
         except OSError as error:
             raise UserError(
                 f"cannot read {self.metrics}: {error.strerror}\n  make it readable, or move it away"

@@ -7,15 +7,14 @@ import signal
 import time
 from types import FrameType
 
-ONE_REQUEST_S = 2.0
-"""Seconds within which several signals count as one request."""
+ONE_REQUEST_S = 2.0  # a launcher and a batch system may both forward one request
 
 
 class StopRequest:
     """Remembers a request to stop; the loop asks after each iteration.
 
-    The first SIGINT or SIGTERM is a request; a later one ends the process at once. Signals within
-    seconds of the first belong to it: a launcher and a batch system may both forward one request.
+    The first SIGINT or SIGTERM is a request. One that comes more than 2 s later ends the process
+    at once.
 
     Args:
         max_hours: request a stop after this time; None for never.

@@ -23,11 +23,10 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
         The batch with changed images. ``view`` is the target as the student sees it; the teacher
         sees it unchanged but for flips.
     """
-    target = batch.target
-    sources = list(batch.source)
-    if options.color_matching and target is not None:
-        sources = list(match_colors(batch.source, target))
-    labels, targets = list(batch.labels), [] if target is None else list(target)
+    sources, labels = list(batch.source), list(batch.labels)
+    targets = [] if batch.target is None else list(batch.target)
+    if options.color_matching and batch.target is not None:
+        sources = list(match_colors(batch.source, batch.target))
     views = []
     with torch.random.fork_rng(devices=[]):
         for i in range(len(sources)):
@@ -40,7 +39,6 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
             if options.strong_view:
                 sources[i] = strong_view(sources[i])
                 views += [strong_view(targets[i])] if targets else []
-    if target is not None:
-        target = torch.stack(targets)
+    target = torch.stack(targets) if targets else None
     view = torch.stack(views) if views else target
     return DomainBatch(torch.stack(sources), torch.stack(labels), target, view, batch.names)
