@@ -1,7 +1,7 @@
-"""Draw Figure/results.png: what a network that the demo trained makes of the demo's target images.
+"""Draw Figure/results.png: the demo's teacher on the first target images of the demo.
 
-python SEAN_GTA5.py --demo --input_size 192,96 --max_iters 360 --snapshot_dir Snap/figure
-python -m Figure.results Snap/figure/GTA_TeacherNet.pth
+make demo
+python -m Figure.results Snap/demo/GTA/GTA_TeacherNet.pth
 """
 
 from __future__ import annotations
