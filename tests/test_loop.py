@@ -168,11 +168,30 @@ def test_changed_options_are_refused_by_name(data: Path, unbroken: Path) -> None
     assert "--restore_from" in refused.output
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: Path) -> None:
+BEYOND_THE_PAPER = ("--preset", "strong", "--strong_view", "--flip", "--lr_schedule", "poly")
+
+
+def test_options_beyond_the_paper_are_resumed_to_the_byte(data: Path, tmp_path: Path) -> None:
+    trained(data, tmp_path / "whole", *BEYOND_THE_PAPER)
+    stopped = train(data, tmp_path / "run", *BEYOND_THE_PAPER, max_hours=0)
+    assert "time limit: saved at iteration 1" in stopped.output
+    trained(data, tmp_path / "run", *BEYOND_THE_PAPER, "--resume")
+    assert results(tmp_path / "run") == results(tmp_path / "whole")
+    trained(data, tmp_path / "paper")
+    assert results(tmp_path / "paper") != results(tmp_path / "whole")
+    longer = train(data, tmp_path / "run", *BEYOND_THE_PAPER, "--resume", max_iters=4)
+    assert "iterations 3 -> 4" in longer.output
+
+
+@pytest.mark.parametrize("flags", [(), BEYOND_THE_PAPER], ids=["paper", "beyond"])
+def test_two_processes_train_as_one_with_twice_the_batch(
+    flags: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
     settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
-    trained(data, tmp_path / "one", batch_size=2, **settings)
+    trained(data, tmp_path / "one", *flags, batch_size=2, **settings)
+    arguments = words(data, tmp_path / "two", *flags, **settings)
     two = subprocess.run(
-        [sys.executable, *DISTRIBUTED, "SEAN_GTA5.py", *words(data, tmp_path / "two", **settings)],
+        [sys.executable, *DISTRIBUTED, "SEAN_GTA5.py", *arguments],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert two.returncode == 0, two.stderr
