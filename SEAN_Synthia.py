@@ -23,6 +23,7 @@ from utils.command_line import read_options
 from utils.errors import exit_on_error
 from utils.options import DEMO_FOLDER, TrainingOptions, demo_training
 from utils.training.loop import train
+from utils.training.run_files import can_resume
 
 PREFIX = "Synthia"  # of the names of output files
 # The paper's values; other defaults are in utils/options.py.
@@ -53,7 +54,7 @@ def main() -> None:
     student = SEANet(
         num_classes, options.classifier_branches, options.uses_attention, options.width
     )
-    initialization = initialize(student, options.restore_from)
+    initialization = initialize(student, "none" if can_resume(options) else options.restore_from)
     teacher = make_teacher(student)
 
     reading = options.reading(own_classes)

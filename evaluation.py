@@ -197,7 +197,7 @@ def demo_table(scores: Scores, comparison: Comparison | None) -> str:
     if metrics.exists():
         records = map(json.loads, metrics.read_text().splitlines())
         oracle = [r["target_miou"] for r in records if r.get("network") == "teacher"]
-        rows |= {"oracle": oracle[-1]} if oracle else {}
+        rows |= {"oracle": oracle[-1]} if oracle and oracle[-1] is not None else {}
     lines = [f"  {name:<12}{100 * miou:5.1f}\n" for name, miou in rows.items()]
     return "".join(["\ndemo, target mIoU in %\n", *lines])
 

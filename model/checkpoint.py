@@ -184,6 +184,7 @@ def _is_dense(value: object) -> bool:
         isinstance(value, Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"
+        and not value.is_complex()
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
 
@@ -226,10 +227,10 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
         )
         if (
             info.version == VERSION
-            and len(set(info.names)) == len(info.colors) == num_classes
+            and len(set(info.names)) == len(info.names) == len(info.colors) == num_classes
             and all(0 <= level <= 255 for color in info.colors for level in color)
             and 1 <= info.branches <= 4
-            and 0 < info.width <= 16
+            and 1 / 64 <= info.width <= 16
             and all(8 <= side <= 16384 for side in info.input_size)
         ):
             return info

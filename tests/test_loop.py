@@ -24,6 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import SEAN_GTA5
 from dataset.demo import write_demo
+from model.SEAN import SEANet
 from tests.parity import ROOT
 from utils.files import load_tensors
 from utils.training.run_files import RunFiles
@@ -159,6 +160,18 @@ def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     (folder / "last.pth").write_bytes(content)
     assert "bad checksum" in trained(data, folder, "--resume", **LONG)
     assert results(folder) == results(unbroken)
+
+
+def test_a_resumed_run_needs_no_initial_weights(data: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.pth"
+    torch.save(SEANet(19, width=0.05).state_dict(), start)
+    changes = {"restore_from": start}
+    train(data, tmp_path / "run", max_hours=0, **changes)
+    start.unlink()
+    assert "resumed at iteration 1" in trained(data, tmp_path / "run", "--resume", **changes)
+    refused = train(data, tmp_path / "new", "--resume", **changes)
+    assert refused.status == 2
+    assert f"no weights file {start}" in refused.output
 
 
 def test_changed_options_are_refused_by_name(data: Path, unbroken: Path) -> None:

@@ -245,10 +245,10 @@ class Run:
             classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
             self.log.score(progress.iteration, name, progress.miou, classes)
         if progress.miou > progress.best_miou:
-            progress.best_miou = progress.miou
             if self.processes.is_main:
                 best = released(plain[wanted[-1]], self.info)
                 self.files.save_best(best, progress.epoch, progress.batch, progress.miou)
+            progress.best_miou = progress.miou  # only now: a failed write must be repeated
         if self.processes.is_main:
             self.files.draw_curves()
             if self.options.tensorboard:

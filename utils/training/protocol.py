@@ -68,12 +68,15 @@ def describe_protocol(
         learns = f"adapts from {source.root} to {images} without their labels"
     else:
         learns = f"trains on {source.root} alone"
+        if options.reads_target:
+            learns = f"trains on {source.root} in the colors of {images}"
     if scored is None:
         return (
             f"{learns}; keeps the last teacher; not scored: {target.root} has no labels "
             "(give --data_dir_val)"
         )
-    return f"{learns}; keeps the teacher that scores best on the val images of {scored.root}"
+    network = "student" if options.score == "student" else "teacher"
+    return f"{learns}; keeps the {network} that scores best on the val images of {scored.root}"
 
 
 def describe_data(

@@ -26,6 +26,12 @@ STATE = {
 """Keys that every last.pth has."""
 
 
+def can_resume(options: TrainingOptions) -> bool:
+    """Return whether ``--resume`` finds a checkpoint, so that no initial weights are needed."""
+    names = ("last.complete.pth", "last.pth", "last.previous.pth")
+    return options.resume and any(Path(options.snapshot_dir, name).exists() for name in names)
+
+
 class RunFiles:
     """The output folder of a run.
 
@@ -78,8 +84,8 @@ class RunFiles:
                 self.cut_metrics(progress.get("iteration", 0), progress.get("score_due", False))
             return saved, warning
         if is_main and options.replaces_demo(self.prefix):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            make_folder(self.folder)
+            for path in self.folder.iterdir():  # not the folder: other processes look for it
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         files = (self.log, self.final, self.last, self.previous, self.metrics, self.curves)
         if is_main and any(file.exists() for file in (*files, self.board)):
             raise UserError(

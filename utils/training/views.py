@@ -30,7 +30,8 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
     views = []
     with torch.random.fork_rng(devices=[]):
         for i in range(len(sources)):
-            torch.manual_seed(hash((options.seed, first + i)) % 2**63)
+            # Only the CPU's generator: torch.manual_seed would seed the noise's on a GPU as well.
+            torch.default_generator.manual_seed(hash((options.seed, first + i)) % 2**63)
             flip_source, flip_target = (torch.rand(2) < 0.5).tolist()
             if options.flip and flip_source:
                 sources[i], labels[i] = sources[i].flip(-1), labels[i].flip(-1)
