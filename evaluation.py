@@ -36,6 +36,8 @@ from utils.evaluation.report import RankedPanels, page
 from utils.evaluation.scores import Scores, score, write_scores, write_text
 from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
 
+DEMO_BASELINE = f"{DEMO_RUNS}/source_only/GTA_TeacherNet.pth"
+
 
 @exit_on_error()
 def main() -> None:
@@ -55,10 +57,9 @@ def main() -> None:
     if options.images is not None:
         predict_own_images(running, space, info.input_size, options)
         return
-    networks, baseline = [running], Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth")
-    is_demo = options.restore_from == DEMO_EVALUATION["restore_from"]
-    if options.demo and is_demo and options.compare is None and baseline.exists():
-        options = replace(options, compare=str(baseline))
+    networks = [running]
+    if is_demo(options) and Path(DEMO_BASELINE).exists():
+        options = replace(options, compare=DEMO_BASELINE)
     if options.compare is not None:
         first = load_compared(options.compare, options.restore_from, network, info)
         place(first, device)
@@ -161,7 +162,7 @@ def evaluate(
     print(write_scores(files.folder, scores, protocol, dataset.names), end="")
     print(write_comparison(files.folder, comparison), end="")
     print(f"label maps and pictures: {files.folder}")
-    if options.demo and scores:
+    if is_demo(options) and scores:
         print(demo_table(scores, comparison), end="")
     if options.report:
         title, file_name = Path(options.restore_from).name, files.folder / "report.html"
@@ -186,6 +187,12 @@ def describe(
         f"(split {options.split}), input {info.input_size[0]}x{info.input_size[1]}, "
         f"{options.precision}{variant}, {result}{training}"
     )
+
+
+def is_demo(options: EvaluationOptions) -> bool:
+    """Return whether the demo's own networks are evaluated, and no others."""
+    is_teacher = options.restore_from == DEMO_EVALUATION["restore_from"]
+    return options.demo and is_teacher and options.compare in (None, DEMO_BASELINE)
 
 
 def demo_table(scores: Scores, comparison: Comparison | None) -> str:

@@ -86,6 +86,5 @@ class DomainBatches:
 
 def fingerprint(dataset: SegmentationDataset) -> str:
     """Return a digest of a data set's images, in order, and of the classes of its label ids."""
-    table = dataset.label_space.table(dataset.description.label_ids)
-    classes = f"{dataset.label_space.names} {sorted(table.items())} {dataset.layout}"
+    classes = f"{dataset.label_space.names} {sorted(dataset.table.items())} {dataset.layout}"
     return hashlib.sha256(os.fsencode("\n".join([classes, *dataset.names]))).hexdigest()
