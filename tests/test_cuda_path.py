@@ -1,0 +1,112 @@
+"""The path on CUDA, checked without a GPU: tensors that have a device and a shape, but no values.
+
+Gradients need a device, so ``backward`` is replaced; everything else of an iteration and of a
+scoring runs as on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.optim import Adam
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dataset import transforms
+from dataset.loaders import Batch, on_device
+from model.SEAN import SEANet
+from utils.device import with_precision
+from utils.evaluation.predict import confusion
+from utils.options import TrainingOptions
+from utils.training.train_step import DomainBatch, train_step
+
+CUDA = torch.device("cuda", 0)
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what waits for the device: copies to the CPU, and sizes that depend on values."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+        name = function.overloadpacket.__name__
+        assert name not in ("_local_scalar_dense", "nonzero", "masked_select"), name
+        result = function(*args, **(kwargs or {}))
+        if name in ("_to_copy", "copy_") and args[-1 if name == "copy_" else 0].is_cuda:
+            assert result.is_cuda, f"{name} to the CPU"
+        return result
+
+
+@pytest.fixture(autouse=True)
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    transforms._mean_on.cache_clear()
+    with FakeTensorMode():
+        yield
+    transforms._mean_on.cache_clear()
+
+
+@pytest.fixture
+def bfloat16_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let autocast believe that there is a GPU; without one it turns itself off."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+
+
+def networks(**variant: Any) -> tuple[SEANet, SEANet]:
+    with CUDA:
+        return SEANet(19, **variant), SEANet(19, **variant).requires_grad_(False)
+
+
+@pytest.mark.parametrize("wait", [Tensor.item, Tensor.cpu, Tensor.nonzero])
+def test_waiting_is_noticed(wait: Any) -> None:
+    values = torch.zeros(1, device=CUDA)
+    with pytest.raises(AssertionError), NoWaiting():
+        wait(values)
+
+
+@pytest.mark.usefixtures("bfloat16_on_cuda")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> None:
+    student, teacher = networks()
+    trained = [p for p in student.parameters() if p.requires_grad]
+
+    def backward(loss: Tensor) -> None:
+        for parameter in trained:
+            parameter.grad = torch.zeros_like(parameter)
+
+    monkeypatch.setattr(Tensor, "backward", backward)
+    optimizer = Adam(trained, fused=True)
+    with CUDA:
+        images, labels = torch.zeros(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.int64)
+    running = with_precision(student, precision)
+    with torch.no_grad():
+        expected = torch.bfloat16 if precision == "bf16" else torch.float32
+        assert running(images).logits.dtype == expected
+    with NoWaiting():
+        matched = transforms.match_colors(images, images)
+        result = train_step(
+            running,
+            with_precision(teacher, precision),
+            optimizer,
+            DomainBatch(matched, labels, images, images, ("image",)),
+            TrainingOptions(),
+        )
+        kept = torch.stack(result)  # as the history keeps it until the next log line
+    assert {value.device for value in result} == {CUDA}
+    assert (kept.device, kept.dtype) == (CUDA, torch.float32)
+
+
+@pytest.mark.usefixtures("bfloat16_on_cuda")
+def test_a_scoring_stays_on_the_device() -> None:
+    network, _ = networks(width=0.25)
+    batch = Batch(
+        torch.zeros(2, 3, 64, 96, dtype=torch.uint8),
+        (torch.zeros(80, 120, dtype=torch.uint8), torch.zeros(64, 96, dtype=torch.uint8)),
+        ("first", "second"),
+    )
+    with NoWaiting():
+        running = with_precision(network, "bf16")
+        counts = confusion(running, [on_device(batch, CUDA)] * 2, 19)
+    assert (counts.device, counts.shape) == (CUDA, (19, 19))
