@@ -6,6 +6,7 @@ The parts:
     step        an iteration on a batch that stays on the device
     end_to_end  training and scoring from PNG files
     loader      images read, resized and labelled
+    counted     operations and memory of an iteration, counted without running it
     memory      whether the memory of a long run on the CPU grows
 
 The first three draw PNG files of the data sets' sizes and run the paths alternately, each in a
@@ -18,6 +19,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +32,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import harness
+from benchmarks.counted import show_counts
 from benchmarks.harness import Block, Values, peak_memory, seconds
 from benchmarks.plain import PlainPath
 from benchmarks.project import ProjectPath, experiment
@@ -40,8 +44,8 @@ from utils.errors import UserError
 from utils.options import TrainingOptions
 from utils.training.log import environment
 
-DIFFERENT_IMAGES = 2  # in each domain; a block of more images repeats them
-PARTS = ("step", "end_to_end", "loader", "memory")
+DRAWN = 2  # different images in each domain; a block of more images repeats them
+PARTS = ("step", "end_to_end", "loader", "counted", "memory")
 RUN_IMAGES = 6 * 24966
 RUN_SCORED = 300 * 500
 """Images that a full run trains on and scores: 6 epochs of GTA-5, scored every 500 iterations."""
@@ -78,25 +82,22 @@ def main(arguments: Sequence[str]) -> None:
         for part in given.parts:
             if part == "memory":
                 measure_memory(given.iterations)
+            elif part == "counted":
+                show_counts(given.input_size, given.batch_size, given.precision)
             else:
                 BLOCKS[part](draw_data(given, Path(folder)), given)
 
 
 def draw_data(given: SpeedOptions, root: Path) -> TrainingOptions:
     """Draw images of the data sets' sizes; return options for an epoch of ``given.images``."""
-    write_demo(root, "gta5", DIFFERENT_IMAGES, 0, (1914, 1052))
-    write_demo(root / "target", "gta5", 0, DIFFERENT_IMAGES, (2048, 1024))
-    lists = []
-    for images in (root / "GTA5/images", root / "target/Cityscapes/leftImg8bit/val"):
-        names = sorted(str(file.relative_to(images)) for file in images.rglob("*.png"))
-        entries = itertools.islice(itertools.cycle(names), given.images)
-        lists.append(str(root / f"{images.name}.txt"))
-        Path(lists[-1]).write_text("\n".join(entries) + "\n")
+    write_demo(root, "gta5", DRAWN, 0, (1914, 1052))
+    write_demo(root / "target", "gta5", 0, DRAWN, (2048, 1024))
+    for folder in ("GTA5/images", "GTA5/labels", "target/Cityscapes/leftImg8bit/val",
+                   "target/Cityscapes/gtFine/val"):  # fmt: skip
+        repeat_files(root / folder, given.images)
     return experiment(
         root,
         data_dir_target=str(root / "target/Cityscapes"),
-        data_list_source=lists[0],
-        data_list_target=lists[1],
         no_shuffle=True,
         input_size=given.input_size,
         batch_size=given.batch_size,
@@ -104,6 +105,18 @@ def draw_data(given: SpeedOptions, root: Path) -> TrainingOptions:
         precision=given.precision,
         compile=given.compile,
     )
+
+
+def repeat_files(folder: Path, count: int) -> None:
+    """Give files further names, with further numbers, until there are ``count``."""
+    files = sorted(folder.rglob("*.png"))
+    for file in files[count:]:
+        file.unlink()
+    for index in range(len(files), count):
+        like, more = files[index % len(files)], index - index % len(files)
+        number = re.search(r"\d+", like.name)[0]  # type: ignore[index]
+        further = f"{int(number) + more:0{len(number)}}"
+        os.link(like, like.with_name(like.name.replace(number, further, 1)))
 
 
 def both(make: Callable[..., Block], options: TrainingOptions) -> dict[str, Any]:
@@ -224,20 +237,24 @@ def between(start: Any, end: Any) -> float:
 
 
 def loader(options: TrainingOptions, given: SpeedOptions) -> None:
-    """Time the loaders, with the plain path's one worker; the block to warm up fills the cache."""
-    one = dataclasses.replace(options, num_workers=1)
-    cache = Path(options.data_list_source or "").with_name("cache")
-    cached = dataclasses.replace(one, cache_dir=str(cache))
+    """Time the loaders: the plain path's one worker, ours, two, and one with the cache."""
+    one, two = (dataclasses.replace(options, num_workers=count) for count in (1, 2))
+    folder = Path(options.data_dir_source).parent
+    filled, filling = (
+        dataclasses.replace(one, cache_dir=str(folder / name)) for name in ("filled", "filling")
+    )
     sides = {
         "plain": (loader_block, PlainPath, one),
         "project": (loader_block, ProjectPath, one),
-        "project, warm cache": (loader_block, ProjectPath, cached),
+        "project, 2 workers": (loader_block, ProjectPath, two),
+        "project, filling the cache": (loader_block, ProjectPath, filling, True),
+        "project, warm cache": (loader_block, ProjectPath, filled),
     }
     images = 2 * given.images
     show("loader", sides, given, lambda values, _: {"images/s": f"{images / values['time']:.1f}"})
 
 
-def loader_block(path_type: Any, options: TrainingOptions) -> Block:
+def loader_block(path_type: Any, options: TrainingOptions, empties_cache: bool = False) -> Block:
     """Prepare an epoch of labelled source images, then one of target images, to the device."""
     path = path_type(options)
 
@@ -245,7 +262,12 @@ def loader_block(path_type: Any, options: TrainingOptions) -> Block:
         for batch in itertools.chain(*path.loaders):
             path.to_device(batch)
 
-    return lambda: {"time": seconds(read, path.device), "peak": peak_memory(path.device)}
+    def block() -> Values:
+        if empties_cache and options.cache_dir:
+            shutil.rmtree(options.cache_dir, ignore_errors=True)
+        return {"time": seconds(read, path.device), "peak": peak_memory(path.device)}
+
+    return block
 
 
 BLOCKS = {"step": step, "end_to_end": end_to_end, "loader": loader}

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from benchmarks import __main__, speed
+from benchmarks.counted import LiveMemory, count_iteration
 from benchmarks.harness import Block, alternate, markdown_table
 from benchmarks.plain import PlainPath
 from benchmarks.project import ProjectPath, experiment
 from dataset.demo import write_demo
+from model.SEAN import SEANet
 from utils.options import TrainingOptions
 from utils.training.train_step import train_step
 
@@ -129,8 +132,33 @@ def test_an_epoch_repeats_full_size_images(tmp_path: Path, monkeypatch: pytest.M
     path = ProjectPath(options)
     assert path.batches.iterations == 5
     names = [name for batch in path.scored_loader for name in batch.names]
-    assert len(names) == 5
-    assert len(set(names)) == 2
+    assert len(set(names)) == 5
+    folder = path.scored_loader.dataset.dataset.image_folder
+    assert len({(folder / name).read_bytes() for name in names}) == 2
+
+
+def test_live_memory_is_that_of_the_tensors_at_once() -> None:
+    with FakeTensorMode(), LiveMemory() as memory:
+        kept = torch.zeros(1000)  # 4,000 bytes
+        view = kept[:10]
+        for _ in range(3):
+            kept + 1  # freed at once
+        del kept
+        held = memory.live
+        del view
+    assert (memory.peak, held, memory.live) == (8000, 4000, 0)
+
+
+def test_counts_of_an_iteration() -> None:
+    operations, memory = count_iteration((64, 32), 1, "fp32")
+    double, _ = count_iteration((64, 32), 2, "fp32")
+    weights = sum(p.numel() for p in SEANet(19).parameters())
+    assert double == 2 * operations
+    # Every weight is used in each of the 32 cells at least once by the teacher, and three times for
+    # each of the student's two images; two operations each.
+    assert operations > 2 * 7 * 32 * 0.9 * weights
+    # Student, teacher, gradients and two moments.
+    assert memory > 4 * 5 * 0.98 * weights
 
 
 def count_blocks(*values: float) -> Block:
