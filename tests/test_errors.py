@@ -1,0 +1,132 @@
+"""How programs end: with one message, the right status, and never a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.errors import counted, exit_on_error
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = """
+import argparse, os, signal, sys, time
+from pathlib import Path
+from utils.errors import UserError, exit_on_error
+
+@exit_on_error()
+def main():
+{body}
+
+main()
+"""
+
+
+def start(
+    body: str,
+    *words: str | bytes,
+    stdout: int = subprocess.PIPE,
+    stderr: int = subprocess.PIPE,
+    encoding: str = "utf-8",
+) -> subprocess.Popen[bytes]:
+    program = PROGRAM.format(body="\n".join(f"    {line}" for line in body.splitlines()))
+    environment = {**os.environ, "PYTHONUNBUFFERED": "", "PYTHONIOENCODING": encoding}
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *words], cwd=ROOT, env=environment,
+        stdout=stdout, stderr=stderr,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("raise UserError('a\\n  b')", 2, b"error: a\n  b\n"),
+        ("raise UserError('a\\033[2J\\r\\udce9\\n  b')", 2, rb"error: a\x1b[2J\r\udce9" b"\n  b\n"),
+        ("raise KeyboardInterrupt", 130, b""),
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, b""),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, b""),
+    ],
+)
+def test_status_and_message(body: str, status: int, message: bytes) -> None:
+    with start(body) as process:
+        assert process.communicate() == (b"", message)
+    assert process.returncode == status
+
+
+WRITES = """
+from utils.files import whole_file
+with whole_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_half_written_is_removed(number: signal.Signals, tmp_path: Path) -> None:
+    with start(WRITES, str(tmp_path / "a.mp4")) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        assert [path.name for path in tmp_path.iterdir()] == [".a.part.mp4"]
+        process.send_signal(number)
+        assert process.communicate() == (b"", b"")
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('a')",
+        "print('a', flush=True)",
+        "for _ in range(99): print('a' * 9999)",
+        "argparse.ArgumentParser().parse_args(['--help'])",
+        "print('a'); sys.exit(2)",
+        "print('a'); raise UserError('b')",
+    ],
+)
+def test_nobody_reads_the_output(body: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start(body, stdout=writer) as process:
+        os.close(writer)
+        message = b"error: b\n" if "UserError" in body else b""
+        assert process.communicate() == (None, message)
+    assert process.returncode == 141
+
+
+def test_nobody_reads_the_errors() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start("print('a', flush=True); raise UserError('b')", stderr=writer) as process:
+        os.close(writer)
+        assert process.communicate() == (b"a\n", None)
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict", "utf-8:strict"])
+def test_every_console_shows_every_name(encoding: str) -> None:
+    body = "print('\\u732b', os.fsdecode(sys.argv[1])); raise UserError(f'no {sys.argv[1]}')"
+    with start(body, b"\xe9", encoding=encoding) as process:
+        out, err = process.communicate()
+    assert out.endswith(rb" \udce9" b"\n")
+    assert err == rb"error: no \udce9" b"\n"
+    assert process.returncode == 2
+
+
+def test_the_handler_before_is_restored() -> None:
+    handler = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with exit_on_error():
+            assert callable(signal.getsignal(signal.SIGTERM))
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
+def test_things_are_counted() -> None:
+    assert [counted(count, "image") for count in range(3)] == ["0 images", "1 image", "2 images"]
