@@ -24,11 +24,11 @@ from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import SEANet
 from utils.command_line import read_options
-from utils.device import choose_device, place, with_precision
-from utils.errors import UserError, exit_on_error
+from utils.device import choose_device, choose_precision, place, with_precision
+from utils.errors import UserError, counted, exit_on_error, printable
 from utils.evaluation.compare import Comparison, compare, write_comparison
 from utils.evaluation.metrics import confusion_matrix, mean_iou
-from utils.evaluation.output_files import OutputFiles
+from utils.evaluation.output_files import REPORT, OutputFiles
 from utils.evaluation.own_images import predict_own_images
 from utils.evaluation.pictures import color_map, compared_tiles
 from utils.evaluation.predict import predict_dataset
@@ -44,7 +44,13 @@ def main() -> None:
     """Read the command line, then predict and score."""
     options = read_options(EvaluationOptions(), "Score or apply a checkpoint.", DEMO_EVALUATION)
     device = choose_device(options.device)
+    options = replace(options, precision=choose_precision(options.precision, device))
     own = read_classes(options.classes) if options.classes else None
+    if not Path(options.restore_from).exists():
+        raise UserError(
+            f"no checkpoint {printable(options.restore_from)}\n"
+            "  train first, or give the path of one that training has written with --restore_from"
+        )
     network, info = load_network(
         options.restore_from, options.num_classes, options.classifier_branches,
         False if options.no_attention else None, options.input_size,
@@ -117,15 +123,16 @@ def open_data(
             f"  give one from {space.num_classes} to 255"
         )
     kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
-    dataset = kind(
-        options.data_dir, size, options.data_list, options.split, "none",
-        options.ignore_label, options.cache_dir, own,
-    )  # fmt: skip
+    remedy = "for images of your own, give --images instead of --data_dir"
+    try:
+        dataset = kind(
+            options.data_dir, size, options.data_list, options.split, "none",
+            options.ignore_label, options.cache_dir, own,
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(f"{error}\n  {remedy}") from None
     if dataset.is_plain_folder:
-        raise UserError(
-            f"{dataset.root} does not have the folders of the data set\n"
-            "  for images without labels give --images instead of --data_dir"
-        )
+        raise UserError(f"{dataset.root} does not have the folders of the data set\n  {remedy}")
     if dataset.has_labels():
         dataset = dataset.with_labels("own size")
     if dataset.cache:
@@ -157,17 +164,18 @@ def evaluate(
     left_out = LEFT_OUT_OF_13 if space == CLASSES_16 else ()
     scores, comparison = score(confusions[:, -1], space.names, left_out), None
     if scores and options.compare is not None:
-        comparison = compare(confusions, space.names, options.compare, options.restore_from)
+        paths = printable(options.compare), printable(options.restore_from)
+        comparison = compare(confusions, space.names, *paths)
     protocol = describe(options, info, dataset, scores is not None)
     print(write_scores(files.folder, scores, protocol, dataset.names), end="")
     print(write_comparison(files.folder, comparison), end="")
-    print(f"label maps and pictures: {files.folder}")
+    print(f"label maps and pictures: {printable(files.folder)}")
     if is_demo(options) and scores:
         print(demo_table(scores, comparison), end="")
     if options.report:
-        title, file_name = Path(options.restore_from).name, files.folder / "report.html"
+        title, file_name = printable(Path(options.restore_from).name), files.folder / REPORT
         write_text(file_name, page(title, protocol, scores, space, ranked, comparison))
-        print(f"report: {file_name}")
+        print(f"report: {printable(file_name)}")
 
 
 def describe(
@@ -182,8 +190,8 @@ def describe(
         reason = "are missing" if dataset.labels == "none" else "hold no pixel of a class"
         result = f"nothing was scored: the label maps under {dataset.label_folder} {reason}"
     training = f"; training: {info.protocol}" if info.protocol else ""
-    return (
-        f"{options.restore_from} on {len(dataset)} images of {dataset.image_folder} "
+    return printable(
+        f"{options.restore_from} on {counted(len(dataset), 'image')} of {dataset.image_folder} "
         f"(split {options.split}), input {info.input_size[0]}x{info.input_size[1]}, "
         f"{options.precision}{variant}, {result}{training}"
     )

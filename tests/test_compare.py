@@ -199,7 +199,7 @@ def test_both_are_scored_as_each_alone(
         ious = {row: result["iou"][row][name] for row in CLASSES_19.names}
         assert ious == alone[name]["class_iou"]
         assert result["iou"]["mIoU"][name] == alone[name]["miou"]
-    for file in (tmp_path / "b").iterdir():
+    for file in (tmp_path / "b").glob("[!.]*"):
         assert (both / file.name).read_bytes() == file.read_bytes()
     assert (both / "compare.txt").read_text() in capsys.readouterr().out
     page = Page((both / "report.html").read_text())

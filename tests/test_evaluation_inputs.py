@@ -105,6 +105,7 @@ def test_without_labels_it_predicts_and_says_so(
             Image.new("L", size, 3).save(label_folder / name)
     folder.mkdir()
     (folder / "scores.json").write_text("of an earlier run")
+    (folder / ".written.json").write_text('["scores.json"]')
     more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
     run(small / "plain.pth", unlabelled, folder, *more, *PICTURES)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
@@ -141,7 +142,7 @@ def test_folders_that_cannot_be_scored_are_refused(
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
     for root, split, fragment in (
         (unlabelled, "test", "1 of 2 images have no label map"),
-        (unlabelled, "val", "no images under"),
+        (unlabelled, "val", "give --images"),
         (unlabelled / "leftImg8bit/test", "val", "give --images"),
     ):
         more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
@@ -154,7 +155,9 @@ def test_folders_that_cannot_be_scored_are_refused(
         ("three", [], "is a checkpoint for 3 classes; Cityscapes is labelled for 19 or 16"),
         ("ablation", ["--save_attention"], "leave out --save_attention"),
         ("plain", ["--images", "pyproject.toml"], "cannot read pyproject.toml as a video"),
-        ("plain", ["--images", "Figure", "--report"], "--images Figure takes no --report"),
+        ("plain", ["--images", "Figure", "--report"], "--images Figure takes no --report (it"),
+        ("plain", ["--images", "Figure", "--data_list", "x"], "takes no --data_list (it names"),
+        ("no", [], "no.pth\n  train first"),
         ("plain", ["--no_attention"], "--no_attention contradicts"),
         ("plain", ["--input_size", "128,64"], "trained with 64,32"),
         ("plain", ["--classifier_branches", 4], "--classifier_branches contradicts"),
@@ -191,7 +194,7 @@ def test_own_images_need_the_checkpoint_alone(
     photos.mkdir()
     Image.new("RGB", (37, 23)).save(photos / "a.jpg")
     run(checkpoint, tmp_path / "no data", maps, "--images", photos)
-    assert {path.name for path in maps.iterdir()} == {
+    assert {path.name for path in maps.iterdir() if path.name[0] != "."} == {
         "a.png", "a_color.png", "a_overlay.png", "legend.png"
     }  # fmt: skip
     assert read(maps / "a.png").shape == (23, 37)

@@ -10,12 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("dataset", "model", "utils")
 SCRIPTS = tuple(sorted(file.stem for file in ROOT.glob("SEAN_*.py")))
-LEAVES = ("utils.errors", "utils.files", "utils.command_line")
+LEAVES = ("utils.errors", "utils.files", "utils.output_folder", "utils.command_line")
 
 # Pattern of the importing module -> patterns of what it may import of the project; first one wins.
 ALLOWED = {
     "utils.errors": (),
     "utils.files": ("utils.errors",),
+    "utils.output_folder": ("utils.errors", "utils.files"),
     "utils.command_line": ("utils.errors",),
     "utils.device": ("utils.errors",),
     "utils.options": ("utils.command_line",),

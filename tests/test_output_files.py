@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import weakref
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +19,13 @@ from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16
 from dataset.segmentation_dataset import SegmentationDataset
 from utils.errors import UserError
-from utils.evaluation.output_files import OutputFiles
+from utils.evaluation import output_files
+from utils.evaluation.output_files import REPORT, RESULTS, OutputFiles
 from utils.evaluation.predict import Prediction
 from utils.options import EvaluationOptions
 
-ALL = {"save_attention": True, "save_confidence": True, "save_panels": True, "save_label_ids": True}
+PICTURES = ("save_attention", "save_confidence", "save_panels", "save_label_ids", "report")
+ALL = dict.fromkeys(PICTURES, True)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +71,13 @@ def test_what_is_asked_for_is_written(data: Path, tmp_path: Path, labelled: bool
     stem, tiles = write(data, tmp_path, labelled, **ALL)
     pictures = ["", "_color", "_attention", "_confidence", "_panel"]
     expected = {f"{stem}{ending}.png" for ending in pictures} | {"label_ids"}
-    assert {path.name for path in tmp_path.iterdir()} == expected
-    truth = {"ground truth", "error"} if labelled else set()
-    assert tiles == {"input", "prediction", "attention"} | truth
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == expected
+    claimed = set(json.loads((tmp_path / ".written.json").read_bytes()))
+    other = f"{stem[:5]}000001_000019_leftImg8bit"
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
+    assert claimed == files | {file.replace(stem, other) for file in files} | {*RESULTS, REPORT}
+    truth = {"ground", "error"} if labelled else set()
+    assert {tile.split()[0] for tile in tiles} == {"input", "prediction", "attention"} | truth
     for ending in ("_attention", "_confidence"):
         width, height = Image.open(tmp_path / f"{stem}{ending}.png").size
         assert width == 128
@@ -76,16 +86,77 @@ def test_what_is_asked_for_is_written(data: Path, tmp_path: Path, labelled: bool
 
 
 def test_images_called_like_pictures_of_others_are_refused(tmp_path: Path) -> None:
+    """A picture is one that the options ask for."""
     folder = tmp_path / "data/leftImg8bit/val"
     (folder / "a").mkdir(parents=True)
     for name in ("x_leftImg8bit.png", "x_leftImg8bit_panel.png", "a/x_leftImg8bit.png"):
         Image.new("RGB", (16, 8)).save(folder / name)
-    options = EvaluationOptions(snapshot_dir=str(tmp_path / "maps"))
+    options = EvaluationOptions(snapshot_dir=str(tmp_path / "maps"), save_panels=True)
     for second in ("x_leftImg8bit_panel.png", "a/x_leftImg8bit.png"):
         (tmp_path / "list.txt").write_text(f"x_leftImg8bit.png\n{second}\n")
         images = dataset(tmp_path / "data", tmp_path / "list.txt")
         with pytest.raises(UserError, match=r"maps/x_leftImg8bit.*\.png would be written twice"):
             OutputFiles(options, images)
+    assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "refusal"),
+    [
+        ("data/leftImg8bit/val", "maps", "lies within the data folder"),
+        ("data/leftImg8bit/val/a", "maps", "lies within the data folder"),
+        ("data/leftImg8bit/val/x_leftImg8bit.png", "maps/x_leftImg8bit.png", "which is read"),
+        ("data/gtFine/val/x_gtFine_labelIds.png", "maps/x_leftImg8bit.png", "which is read"),
+        ("maps/label_ids", "data/gtFine/val", "lies within the data folder"),
+        ("other.pth", "maps/scores.json", "which is read"),
+        ("maps", "data/gtFine", "lies within the data folder"),
+    ],
+)
+def test_files_that_links_lead_to_are_not_replaced(
+    link: str, target: str, refusal: str, tmp_path: Path
+) -> None:
+    """Not even if this program wrote them."""
+    for name in ("data/leftImg8bit/val/x_leftImg8bit.png", "maps/x_leftImg8bit.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.new("RGB", (16, 8)).save(tmp_path / name)
+    (tmp_path / "data/gtFine/val").mkdir(parents=True)
+    (tmp_path / "maps/.written.json").write_text('["x_leftImg8bit.png", "scores.json"]')
+    place = tmp_path / link
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    place.symlink_to(tmp_path / target)
+    options = EvaluationOptions(
+        snapshot_dir=str(tmp_path / "maps"),
+        save_label_ids=True,
+        compare=str(tmp_path / "other.pth"),
+    )
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=refusal):
+        OutputFiles(options, dataset(tmp_path / "data"))
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_pictures_of_an_image_are_drawn_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photograph of 48 megapixels has pictures of 150 MB."""
+    held: list[weakref.ref[Any]] = []
+
+    def note(path: Path, picture: Any) -> None:
+        assert sum(earlier() is not None for earlier in held) <= 1, "besides the classes"
+        held.append(weakref.ref(picture))
+
+    monkeypatch.setattr(output_files, "save_png", note)
+    options = EvaluationOptions(images="photos", save_attention=True, save_confidence=True)
+    prediction = Prediction(torch.randn(16, 2, 4), torch.rand(2, 4), (16, 32))
+    picture = np.zeros((16, 32, 3), np.uint8)
+    output_files.save_pictures(tmp_path / "a", picture, prediction, CLASSES_16, options)
+    assert len(held) == len(output_files.image_files("a", options)) == 5
 
 
 def test_label_ids_next_to_other_files_are_refused(data: Path, tmp_path: Path) -> None:

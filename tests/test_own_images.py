@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,9 @@ def predict(source: Path, folder: Path, **options: object) -> None:
 
 
 def written(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """What the user sees: neither the lock nor the list of the files."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(str(file) for file in files if file.name[0] != ".")
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -109,8 +112,8 @@ def test_images_equal_the_naive_computation(
         assert (classes != naive_classes(picture)).mean() < 0.002, name  # ties between channels
         colors = np.array(SPACE.colors)[classes]
         np.testing.assert_array_equal(read(maps / f"{stem}_color.png"), colors)
-        blend = (picture.astype(int) + colors) // 2
-        np.testing.assert_array_equal(read(maps / f"{stem}_overlay.png"), blend)
+        blend = (picture.astype(int) + colors) / 2
+        np.testing.assert_allclose(read(maps / f"{stem}_overlay.png"), blend, atol=0.5)
     assert len(np.unique(read(maps / "day/b.c.png"))) == 3
     found = {tuple(color) for color in read(maps / "legend.png").reshape(-1, 3).tolist()}
     assert set(SPACE.colors) <= found
@@ -143,8 +146,8 @@ def test_photographs_are_turned_upright(name: str, tmp_path: Path) -> None:
     predict(tmp_path / name, tmp_path / "maps")
     stored = np.asarray(Image.open(tmp_path / name).convert("RGB"))
     upright = np.rot90(stored, -1).astype(int)
-    blend = (upright + read(tmp_path / "maps/photo_color.png")) // 2
-    np.testing.assert_array_equal(read(tmp_path / "maps/photo_overlay.png"), blend)
+    blend = (upright + read(tmp_path / "maps/photo_color.png")) / 2
+    np.testing.assert_allclose(read(tmp_path / "maps/photo_overlay.png"), blend, atol=0.5)
 
 
 # --- video ------------------------------------------------------------------------------------
@@ -192,29 +195,42 @@ def test_a_video_cut_short_is_told(tmp_path: Path, capsys: pytest.CaptureFixture
         ("photos/notes.txt", "maps", "", "notes.txt as a video"),
         ("photos", "photos", "", "within the data folder"),
         ("photos", "photos/maps", "", "within the data folder"),
-        ("photos/a.png", "photos", "", "within the data folder"),
+        ("photos/a.png", "photos", "", "/a.png would be written over"),
+        ("photos/", "photos/", "", "within the data folder"),
+        ("linked", "photos", "", "within the data folder"),
+        ("links", "photos", "", "/a.png would be written over"),
+        ("photos", "linked_day", "", "within the data folder"),
+        ("photos", "photographs", "", "photographs/a.png would be replaced"),
         ("photos", "maps", "a.jpg", "/a.png would be written twice"),
         ("photos", "maps", "a_color.jpg", "/a_color.png would be written twice"),
         ("photos", "maps", "day/letter.jpg", "day/letter.jpg"),
         ("photos", "maps", "legend.jpg", "/legend.png would be written twice"),
-        ("photos", "", "photos/a.png", "photos/a.png would be written"),
+        ("photos", "", "photos/a.png", "within the data folder"),
+        ("photos", "maps", "e\nerror: \033[2J.png", r"e\nerror: \x1b[2J.png"),
     ],
 )
 def test_what_would_do_harm_is_refused(
     source: str, folder: str, more: str, fragment: str, photos: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    for name in ("empty", "links", "photographs"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "photographs/a.png").write_bytes(b"mine")
+    (tmp_path / "linked").symlink_to("photos")
+    (tmp_path / "linked_day").symlink_to("photos/day")
+    (tmp_path / "links/a.png").symlink_to("../photos/a.png")
     if more:
         (photos / more).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(photos / more)
-    if "letter" in more:
+    if "letter" in more or "\n" in more:
         (photos / more).write_text("dear reader")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(UserError) as caught:
         predict(tmp_path / source, tmp_path / folder)
     assert fragment in str(caught.value)
     assert "\n  " in str(caught.value)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    after.pop(tmp_path / "photographs/.lock", None)
+    assert after == before
 
 
 @pytest.mark.parametrize(
@@ -239,3 +255,31 @@ def test_options_without_meaning_are_refused(
     }  # fmt: skip
     assert advice
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"a\nb.png",
+        b"\033[2J.jpg",
+        b"caf\xe9.png",
+        b"a_color.png",
+        b"...png",
+        b"-a.b.PNG",
+        b"%s.png",
+    ],
+)
+def test_odd_names_work(name: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, maps = tmp_path / os.fsdecode(b"caf\xe9\033"), tmp_path / os.fsdecode(b"\xe9\033maps")
+    photos.mkdir()
+    path = photos / os.fsdecode(name)
+    Image.new("RGB", (16, 8)).save(path, "JPEG" if name.endswith(b"jpg") else "PNG")
+    predict(photos, maps)
+    predict(photos, maps, save_confidence=True)  # over its own files
+    stem = path.name[: -len(path.suffix)]
+    files = [f"{stem}{end}.png" for end in ("", "_color", "_overlay", "_confidence")]
+    assert written(maps) == sorted(["legend.png", *(f for f in files if f[0] != ".")])
+    assert all((maps / file).exists() for file in files)
+    out = capsys.readouterr().out
+    assert out.startswith("1 image: ")
+    assert r"\udce9\x1bmaps" in out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import random
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
     scores = scored(confusions)
     assert all(math.isnan(end) for end in scores.interval)
     assert scores.miou == scores.image_miou[0]
-    assert "mIoU 95 % from    nan" in write_scores(tmp_path, scores, "", ["a.png", "b.png"])
+    text = write_scores(tmp_path, scores, "", ["a.png", "b.png"])
+    assert "mIoU, 95 % interval needs two labelled images\n" in text
 
 
 def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
@@ -105,15 +107,19 @@ def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
 def test_files_tell_the_same(left_out: tuple[str, ...], tmp_path: Path) -> None:
     confusions = example()
     scores = scored(confusions, left_out)
-    order = [*NAMES, "mIoU", "mIoU 95 % from", "mIoU 95 % to"]
-    order += [*(["mIoU (13)"] if left_out else []), "pixel accuracy", "mean accuracy"]
+    order = [*NAMES, "mIoU", *(["mIoU (13)"] if left_out else []), "pixel accuracy"]
+    order += ["mean accuracy"]
     images = [f"{index}.png" for index in range(12)]
     text = write_scores(tmp_path, scores, "what was scored", images)
     assert (tmp_path / "Evaluation.txt").read_text() == text
-    protocol, *lines = text.splitlines()
+    protocol, *lines, interval = text.splitlines()
     assert protocol == "what was scored"
     percent = dict(line.rsplit(maxsplit=1) for line in lines)
     rows = list(csv.reader((tmp_path / "scores.csv").read_text().splitlines()))
+    low, high = (100 * float(value) for _, value in rows[-2:])
+    assert interval == f"mIoU, 95 % interval {low:.2f} to {high:.2f}"
+    ends = dict(rows[-2:])
+    rows = rows[:-2]
     assert rows[0] == ["score", "value"]
     assert [name for name, _ in rows[1:]] == list(percent) == order
     for name, value in rows[1:]:
@@ -122,10 +128,17 @@ def test_files_tell_the_same(left_out: tuple[str, ...], tmp_path: Path) -> None:
     values = dict(rows)
     assert table["protocol"] == "what was scored"
     assert table["miou"] == float(values["mIoU"])
-    assert table["miou_95_percent"][1] == float(values["mIoU 95 % to"])
+    assert table["miou_95_percent"][1] == float(ends["mIoU 95 % interval to"])
     assert ("miou_13" in table) == bool(left_out)
     assert table["class_iou"] == dict(zip(NAMES, [*scores.iou[:3], None], strict=True))
     assert table["class_accuracy"]["sky"] == scores.accuracy[2]
     assert table["image_miou"]["3.png"] is None
     assert table["image_miou"]["5.png"] == scores.image_miou[5]
     assert table["confusion"] == confusions.sum(0).tolist()
+
+
+def test_names_that_are_not_utf_8_are_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_scores(tmp_path, scored(example()[:1]), f"what was scored: {name}", [name])
+    assert r"caf\udce9.png" in (tmp_path / "Evaluation.txt").read_text(encoding="utf-8")
+    assert name in json.loads((tmp_path / "scores.json").read_bytes())["image_miou"]

@@ -1,18 +1,19 @@
-"""The files that are written for each image."""
+"""The files that are written for each image, and the folder that holds all of them."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dataset.image_files import read_image
 from dataset.labels import CITYSCAPES_IDS, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.evaluation.pictures import (
     Picture,
     attention_picture,
@@ -24,10 +25,76 @@ from utils.evaluation.pictures import (
     tiles_of,
 )
 from utils.evaluation.predict import Prediction
-from utils.files import make_folder, save_png
+from utils.files import save_png
 from utils.options import EvaluationOptions
+from utils.output_folder import OutputFolder
 
-ENDINGS = ("", "_color", "_overlay", "_attention", "_confidence", "_panel")
+RESULTS = ("Evaluation.txt", "scores.json", "scores.csv", "compare.txt", "compare.json")
+"""Files of a data set, which each evaluation writes, or removes as those of an earlier one."""
+
+REPORT = "report.html"
+
+
+def open_outputs(
+    options: EvaluationOptions,
+    names: Sequence[str],
+    inputs: Iterable[Path],
+    searched: Iterable[Path] = (),
+) -> OutputFolder:
+    """Open the output folder, after making sure that nothing is written over other files.
+
+    Links are followed, so that it does not matter by which path a file is read or written.
+
+    Args:
+        options: name the folder, and more files that are read.
+        names: paths of all files to write, within the folder.
+        inputs: files that are read.
+        searched: folders that were searched for images.
+
+    Raises:
+        UserError: a file would be written twice, among the images, or over one that is read or
+            that this program did not write; or the folder cannot be used.
+    """
+    folder = Path(options.snapshot_dir)
+    more = (options.restore_from, options.compare, options.data_list, options.classes)
+    read = {os.path.realpath(path): path for path in [*inputs, *map(Path, filter(None, more))]}
+    within = set(map(os.path.realpath, searched))
+    places = {name: os.path.realpath(folder / name) for name in set(map(os.path.dirname, names))}
+    for name, place in places.items():
+        if not within.isdisjoint(map(str, (Path(place), *Path(place).parents))):
+            raise UserError(
+                f"{printable(folder / name)} lies within the data folder: results would be read "
+                "as images\n  choose another --snapshot_dir"
+            )
+    written: set[str] = set()
+    for name in names:
+        path = os.path.join(places[os.path.dirname(name)], os.path.basename(name))
+        if path in read or path in written:
+            over = "twice" if path in written else f"over {printable(read[path])}, which is read"
+            raise UserError(
+                f"{printable(folder / name)} would be written {over}\n"
+                "  rename the images of this name, or choose another --snapshot_dir"
+            )
+        written.add(path)
+    output = OutputFolder(folder)
+    output.claim(names)
+    for name in places:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return output
+
+
+def image_files(stem: str, options: EvaluationOptions) -> list[str]:
+    """Return the names of the files of one image, whose own name without extension is ``stem``."""
+    endings = {
+        "": True,
+        "_color": True,
+        "_overlay": options.images is not None,
+        "_attention": options.save_attention,
+        "_confidence": options.save_confidence,
+        "_panel": options.save_panels and options.images is None,
+    }
+    names = [f"{stem}{ending}.png" for ending, is_written in endings.items() if is_written]
+    return [*names, f"label_ids/{stem}.png"] if options.save_label_ids else names
 
 
 class OutputFiles:
@@ -44,10 +111,7 @@ class OutputFiles:
     def __init__(self, options: EvaluationOptions, dataset: SegmentationDataset) -> None:
         self.options = options
         self.dataset = dataset
-        self.folder = Path(options.snapshot_dir)
-        check_apart(self.folder, dataset.root)
         stems = [PurePosixPath(name).stem for name in dataset.names]
-        check_outputs([self.folder / stem for stem in stems])
         if options.save_label_ids:
             names = dataset.label_space.names
             unknown = [name for name in names if name not in CITYSCAPES_IDS]
@@ -57,15 +121,21 @@ class OutputFiles:
                     f"  it has {', '.join(CITYSCAPES_IDS)}"
                 )
             self._ids = np.array([CITYSCAPES_IDS[name] for name in names], np.uint8)
-            strange = {path.stem for path in self.folder.glob("label_ids/*")} - set(stems)
+            folder = Path(options.snapshot_dir, "label_ids")
+            strange = {path.stem for path in folder.glob("*")} - set(stems)
             if strange:
                 raise UserError(
-                    f"{self.folder}/label_ids holds {min(strange)}, which is not one of these "
-                    "images: the benchmark would find it too\n"
+                    f"{printable(folder)} holds {printable(min(strange))}, which is not "
+                    "one of these images: the benchmark would find it too\n"
                     "  empty the folder, or choose another --snapshot_dir"
                 )
-            make_folder(self.folder / "label_ids")
-        make_folder(self.folder)
+        files = [file for stem in stems for file in image_files(stem, options)]
+        files += [*RESULTS, *([REPORT] if options.report else [])]
+        images = [dataset.image_folder / name for name in dataset.names]
+        labels = [dataset.label_file(name) for name in dataset.names]
+        searched = {dataset.root, dataset.label_folder, *(image.parent for image in images)}
+        self._output = open_outputs(options, files, [*images, *labels], searched)
+        self.folder = self._output.path
 
     def write(self, name: str, prediction: Prediction, label: Tensor) -> dict[str, Picture]:
         """Write the files of one image.
@@ -78,19 +148,21 @@ class OutputFiles:
         Returns:
             The tiles for the report (see `tiles_of`); empty unless an option asks for pictures.
         """
-        options, space = self.options, self.dataset.label_space
-        place, picture, tiles = self.folder / PurePosixPath(name).stem, None, {}
-        if options.save_attention or options.save_panels or options.report:
+        options, space, picture = self.options, self.dataset.label_space, None
+        stem, shows_tiles = PurePosixPath(name).stem, options.save_panels or options.report
+        if options.save_attention or shows_tiles:
             original = read_image(self.dataset.image_folder / name)
             picture = resized(original, (label.shape[1], label.shape[0]))
-            truth = label.byte().cpu().numpy()
-            tiles = tiles_of(picture, prediction, truth, space.colors, options.ignore_label)
-        save_pictures(place, picture, prediction, space, options)
-        if options.save_panels:
-            save_png(_path(place, "_panel"), panel([tiles], space))
+        save_pictures(self.folder / stem, picture, prediction, space, options)
         if options.save_label_ids:
             ids = self._ids[prediction.classes.cpu().numpy()]
-            save_png(self.folder / f"label_ids/{place.name}.png", ids)
+            save_png(self.folder / f"label_ids/{stem}.png", ids)
+        if picture is None or not shows_tiles:
+            return {}
+        truth = label.byte().cpu().numpy()
+        tiles = tiles_of(picture, prediction, truth, space.colors, options.ignore_label)
+        if options.save_panels:
+            save_png(self.folder / f"{stem}_panel.png", panel([tiles], space))
         return tiles
 
 
@@ -110,54 +182,18 @@ def save_pictures(
         space: colors of the classes.
         options: say which files.
     """
+
+    def save(ending: str, drawn: NDArray[np.uint8]) -> None:
+        save_png(place.with_name(f"{place.name}{ending}.png"), drawn)
+
+    # One after the other: each picture of a large photograph takes hundreds of megabytes.
     classes = prediction.classes.cpu().numpy()
-    colors = color_map(classes, space.colors)
-    pictures = {"": classes, "_color": colors}
+    save("", classes)
+    save("_color", color_map(classes, space.colors))
     if options.images is not None and picture is not None:
-        pictures["_overlay"] = overlay(picture, colors)
+        save("_overlay", overlay(picture, color_map(classes, space.colors)))
     if options.save_attention and picture is not None and prediction.attention is not None:
         attention = prediction.attention.float().cpu().numpy()
-        pictures["_attention"] = attention_picture(picture, attention)
+        save("_attention", attention_picture(picture, attention))
     if options.save_confidence:
-        pictures["_confidence"] = confidence_picture(prediction.confidence.cpu().numpy())
-    for ending, drawn in pictures.items():
-        save_png(_path(place, ending), drawn)
-
-
-def _path(place: Path, ending: str) -> Path:
-    return place.with_name(f"{place.name}{ending}.png")
-
-
-def check_outputs(places: Sequence[Path], others: Sequence[Path] = ()) -> None:
-    """Check that no file is written twice, or over an image.
-
-    Args:
-        places: where files are written, without their endings.
-        others: images that are read, and other files that are written.
-
-    Raises:
-        UserError: one would be.
-    """
-    outputs = [_path(place, ending) for place in places for ending in ENDINGS]
-    times = Counter([*outputs, *others])
-    for path in outputs:
-        if times[path] > 1:
-            raise UserError(
-                f"{path} would be written twice, or over an image\n"
-                "  rename the images of this name, or evaluate them separately, with another "
-                "--snapshot_dir"
-            )
-
-
-def check_apart(folder: Path, source: Path) -> None:
-    """Check that results are not written among the images, where they would be read as such.
-
-    Raises:
-        UserError: the folder lies within ``source``, or is that of the image ``source``.
-    """
-    written, read = folder.resolve(), source.resolve()
-    if written.is_relative_to(read) or (read.is_file() and written == read.parent):
-        raise UserError(
-            f"--snapshot_dir {folder} lies within the data folder of {source}\n"
-            "  choose another: predictions have the names of the images"
-        )
+        save("_confidence", confidence_picture(prediction.confidence.cpu().numpy()))

@@ -52,13 +52,11 @@ class Scores:
 
     @property
     def rows(self) -> list[tuple[str, float]]:
-        """Names and shares of all scores, in the order of the tables."""
+        """Names and shares of all scores but the interval, in the order of the tables."""
         thirteen = [] if self.miou_13 is None else [("mIoU (13)", self.miou_13)]
         return [
             *zip(self.names, self.iou, strict=True),
             ("mIoU", self.miou),
-            ("mIoU 95 % from", self.interval[0]),
-            ("mIoU 95 % to", self.interval[1]),
             *thirteen,
             ("pixel accuracy", self.pixel_accuracy),
             ("mean accuracy", self.mean_accuracy),
@@ -149,10 +147,17 @@ def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Seq
     """
     text = f"{protocol}\n"
     if scores:
+        low, high = scores.interval
+        shown = "needs two labelled images"
+        if not math.isnan(low):
+            shown = f"{100 * low:.2f} to {100 * high:.2f}"
         text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
+        text += f"mIoU, 95 % interval {shown}\n"
         write_text(folder / "scores.json", json_table(scores, protocol, images))
         stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerows([("score", "value"), *scores.rows])
+        interval = ("mIoU 95 % interval from", low), ("mIoU 95 % interval to", high)
+        table = [("score", "value"), *scores.rows, *interval]
+        csv.writer(stream, lineterminator="\n").writerows(table)
         write_text(folder / "scores.csv", stream.getvalue())
     else:
         for name in ("scores.json", "scores.csv"):  # of an earlier run with labels
@@ -185,10 +190,10 @@ def as_json(values: dict[str, Any]) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all.
+    """Write a text file, whole or not at all; bytes of names that are not UTF-8 are escaped.
 
     Raises:
         UserError: the file cannot be written.
     """
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
