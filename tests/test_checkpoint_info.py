@@ -3,6 +3,7 @@
 import os
 import pickle
 import re
+import warnings
 from dataclasses import asdict, replace
 
 import pytest
@@ -185,17 +186,36 @@ def test_missing_file_is_named(tmp_path):
             read_state_dict(path)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, small, value):
+    state = released(small, info_of(small))
+    state["aconv.weight"] = state["aconv.weight"].double()
+    state["aconv.weight"][0, 3] = value  # 1e300 is not finite in float32
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(UserError, match=r"net\.pth: aconv\.weight .* not finite\n  "):
+        load_network(tmp_path / "net.pth")
+
+
+def quantized(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated
+        return torch.quantize_per_tensor(values, 0.1, 0, torch.qint8)
+
+
 @pytest.mark.parametrize(
     "value",
     [
         pytest.param(torch.zeros(19).to_sparse(), id="sparse"),
+        pytest.param(quantized(torch.zeros(19)), id="quantized"),
         pytest.param(torch.zeros(19, device="meta"), id="meta"),
         pytest.param(torch.zeros(1).expand(1_000_000_000), id="expanded"),
     ],
 )
 def test_what_is_no_dense_tensor_is_refused(tmp_path, value):
     torch.save({"aconv.weight": torch.zeros(1), BIAS: value}, tmp_path / "net.pth")
-    with pytest.raises(UserError, match=r"net\.pth is not a state dict of dense tensors\n  "):
+    with pytest.raises(
+        UserError, match=r"net\.pth is not a state dict of dense, unquantized tensors\n  "
+    ):
         read_state_dict(tmp_path / "net.pth")
 
 

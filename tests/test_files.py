@@ -1,9 +1,13 @@
 """Files are written whole or not at all, and what is read is what was written."""
 
+import contextlib
 import errno
 import os
+import pickle
 import re
 import stat
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +18,13 @@ from PIL import Image
 from utils.errors import UserError
 from utils.files import (
     load_tensors,
-    make_folder,
     replace_when_done,
     save_png,
     save_tensors,
     whole_file,
 )
+
+MOST = 1_000_000  # bytes to read
 
 
 def content(seed=0):
@@ -53,8 +58,8 @@ def test_round_trip(tmp_path):
     path = tmp_path / "last.pth"
     for seed in (1, 0):  # new content replaces the old
         save_tensors(path, content(seed))
-    assert equal(load_tensors(path), content())
-    assert not equal(load_tensors(path), content(seed=1))
+    assert equal(load_tensors(path, MOST), content())
+    assert not equal(load_tensors(path, MOST), content(seed=1))
     assert equal(torch.load(path, weights_only=True), content())
     assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
 
@@ -172,16 +177,6 @@ def test_the_move_is_synced_too(tmp_path, monkeypatch):
     assert synced == [(False, {".a.part": b"content"}), (True, {"a": b"content"})]
 
 
-def test_make_folder(tmp_path):
-    make_folder(tmp_path / "a" / "b")
-    make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").write_text("in the way")
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(UserError, match=re.escape(str(path))):
-            make_folder(path)
-
-
 # --- reading ----------------------------------------------------------------------------------
 
 
@@ -196,7 +191,7 @@ def test_flipped_bit_anywhere_is_detected_or_harmless(tmp_path):
         damaged[place] ^= 0x80
         path.write_bytes(damaged)
         try:
-            if not equal(load_tensors(path), saved):
+            if not equal(load_tensors(path, MOST), saved):
                 harmful.append(f"{place}: read as something else")
         except UserError:
             continue
@@ -212,13 +207,59 @@ def test_truncated_file_is_detected(tmp_path, share):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(UserError, match=re.escape(str(path))):
-        load_tensors(path)
+        load_tensors(path, MOST)
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
     for path in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(UserError, match=re.escape(str(path))):
-            load_tensors(path)
+            load_tensors(path, MOST)
+
+
+def refuse_to_load(path, reason):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match=rf"{re.escape(str(path))} .*{reason}.*\n  ") as caught:
+            load_tensors(path, MOST)
+    assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "last.pth")
+    refuse_to_load(tmp_path / "last.pth", "no such file")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_is_too_large_is_not_unpacked(tmp_path, zipped):
+    path = tmp_path / "last.pth"
+    torch.save(torch.zeros(MOST), tmp_path / "large", _use_new_zipfile_serialization=zipped)
+    (tmp_path / "large").rename(path)
+    if zipped:
+        with zipfile.ZipFile(path) as archive:
+            members = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        assert path.stat().st_size < MOST / 10
+    refuse_to_load(path, "holds 4 MB, more than 1")
+
+
+def test_a_torchscript_program_is_named(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.trace(torch.nn.ReLU(), torch.zeros(1)).save(tmp_path / "net.pt")
+    refuse_to_load(tmp_path / "net.pt", "TorchScript")
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_pickles_of_any_protocol_are_refused_quietly(tmp_path, protocol):
+    (tmp_path / "net.pth").write_bytes(pickle.dumps([1, {2: 3}], protocol=protocol))
+    torch.save({"a": torch.zeros(3)}, tmp_path / "net2.pth", pickle_protocol=protocol)
+    refuse_to_load(tmp_path / "net.pth", "it is damaged, or holds something other")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with contextlib.suppress(UserError):
+            load_tensors(tmp_path / "net2.pth", MOST)
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -229,6 +270,5 @@ def test_code_in_a_file_is_not_run(tmp_path):
             return os.mkdir, (str(marker),)
 
     torch.save({"epoch": Payload()}, tmp_path / "last.pth")
-    with pytest.raises(UserError):
-        load_tensors(tmp_path / "last.pth")
+    refuse_to_load(tmp_path / "last.pth", "something other than tensors and plain values")
     assert not marker.exists()

@@ -75,6 +75,12 @@ def test_fcn8s_that_lacks_a_layer_is_refused(network, fcn8s, missing):
         load_weights(network, state, "file.pth")
 
 
+def test_weights_that_are_not_finite_are_refused(network, fcn8s):
+    state = {**fcn8s, "conv5_3.bias": torch.full((512,), float("nan"))}
+    with pytest.raises(UserError, match=r"file\.pth: features\.27\.bias .* not finite\n  "):
+        load_weights(network, state, "file.pth")
+
+
 def test_other_shapes_are_refused(network, fcn8s):
     state = {**fcn8s, "conv5_3.weight": torch.zeros(512, 512, 1, 1)}
     with pytest.raises(UserError, match=r"file\.pth .*size mismatch for features\.27\.weight"):

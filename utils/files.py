@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 
 @contextlib.contextmanager
@@ -36,7 +38,7 @@ def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
         os.replace(part, path)
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}\n"
+            f"cannot write {printable(path)}: {error.strerror or error}\n"
             "  files saved earlier are unchanged; free some space or choose another folder"
         ) from None
     finally:
@@ -89,33 +91,70 @@ def save_tensors(path: Path, content: Any) -> None:
             raise failed if isinstance(failed, OSError) else OSError(str(error)) from None
 
 
-def load_tensors(path: Path) -> Any:
-    """Read what `save_tensors` wrote, after checking the checksums in the file.
+def load_tensors(path: str | Path, most_bytes: int) -> Any:
+    """Read a file of torch.save, after checking the checksums in it. No code in it is run.
+
+    Args:
+        path: of the file.
+        most_bytes: the largest content to read, in bytes when unpacked.
+
+    Returns:
+        Tensors on the CPU, and plain values.
 
     Raises:
-        UserError: the file is missing or damaged.
+        UserError: the file is missing, damaged or too large, or holds something else.
     """
+    reason = "it is damaged, or holds something other than tensors and plain values"
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-            if damaged:
-                raise zipfile.BadZipFile(f"bad checksum of {damaged}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged zip raises a dozen kinds
-        raise UserError(f"cannot read {path}: {error}") from None
-
-
-def make_folder(path: Path) -> None:
-    """Make a folder for output files.
-
-    Raises:
-        UserError: it cannot be made or written to.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
+        refusal = _why_not_to_load(path, most_bytes)
+        if not refusal:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return torch.load(path, map_location="cpu", weights_only=True)
+        reason = refusal
     except OSError as error:
-        raise UserError(
-            f"cannot make the folder {path}: {error.strerror}\n  choose another --snapshot_dir"
-        ) from None
-    if not os.access(path, os.W_OK):
-        raise UserError(f"cannot write into {path}\n  choose another --snapshot_dir")
+        reason = error.strerror or reason
+    except Exception:  # PyTorch's reader raises a dozen kinds, and advises to run the file's code
+        pass
+    raise UserError(
+        f"{printable(path)} is not a checkpoint: {reason}\n"
+        "  give a state dict: tensors by name, saved with torch.save"
+    )
+
+
+def _why_not_to_load(path: str | Path, most_bytes: int) -> str:
+    """Return what is wrong with a file of torch.save, or an empty text."""
+    if not os.path.isfile(path):  # opening a pipe would wait for its writer
+        return "there is no such file"
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\x03\x04":  # the format before PyTorch 1.6: one pickle
+            return _too_large(os.path.getsize(path), most_bytes)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if any(member.filename.endswith("/constants.pkl") for member in members):
+            return "it is a TorchScript program"
+        too_large = _too_large(sum(member.file_size for member in members), most_bytes)
+        damaged = None if too_large else archive.testzip()
+        return f"bad checksum of {printable(damaged)}" if damaged else too_large
+
+
+def _too_large(size: int, most: int) -> str:
+    return f"it holds {size / 1e6:,.0f} MB, more than {most / 1e6:,.0f}" if size > most else ""
+
+
+def read_input(path: str | Path, most_bytes: int) -> bytes:
+    """Read a file that a user gives.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read; ``strerror`` says why.
+        ValueError: it is a pipe, socket or device, or is larger than ``most_bytes``.
+    """
+    # Without O_NONBLOCK, opening a pipe waits until something is written into it.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a file, but a folder, pipe, socket or device")
+        if status.st_size > most_bytes:
+            size, most = status.st_size / 1e6, most_bytes / 1e6
+            raise ValueError(f"it has {size:,.0f} MB; at most {most:,.0f} MB are read")
+        return file.read(most_bytes)
