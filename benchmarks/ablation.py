@@ -28,7 +28,8 @@ from matplotlib.figure import Figure
 from benchmarks.harness import markdown_table, several
 from utils.command_line import Parser, integer
 from utils.errors import UserError
-from utils.files import make_folder, whole_file
+from utils.files import whole_file
+from utils.output_folder import OutputFolder
 
 ROOT = Path(__file__).parents[1]
 VARIANTS = {
@@ -71,8 +72,8 @@ def read_variant(text: str) -> tuple[str, list[str]]:
 def main(words: Sequence[str]) -> None:
     """Read the command line, train what is missing, write the results."""
     options = read_command(words)
-    make_folder(options.folder)
-    file = options.folder / "results.json"
+    output = OutputFolder(options.folder)
+    file = output.path / "results.json"
     results = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     commands = {
         f"{name}_seed{seed}": [options.script, *options.training, *own, "--seed", str(seed)]
@@ -109,7 +110,7 @@ def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
     Raises:
         UserError: the run failed, stopped early or was not scored.
     """
-    make_folder(folder)
+    folder.mkdir(exist_ok=True)
     output = folder / "output.txt"
     print(f"{folder}: started, progress in {output}", flush=True)
     words = [sys.executable, str(ROOT / command[0]), *command[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from dataset.segmentation_dataset import SegmentationDataset
 from dataset.transforms import network_input
 from utils.errors import UserError
 from utils.options import TrainingOptions
-from utils.training.batches import DomainBatches, fingerprint
+from utils.training.batches import DomainBatches, fingerprints
 from utils.training.distributed import Processes
+from utils.training.saved_state import CLASSES
 
 SIZE = (64, 32)
 
@@ -91,13 +93,15 @@ def test_too_few_images_for_one_iteration_are_refused(data: Any) -> None:
         make(data, Processes(0, 2), batch_size=4)
 
 
-def test_the_fingerprint_tells_images_order_and_label_ids(data: Any, tmp_path: Path) -> None:
+def test_fingerprints_tell_images_order_and_label_ids(data: Any, tmp_path: Path) -> None:
     source, target = data
-    assert fingerprint(source) == fingerprint(GTA5Dataset(source.root, SIZE))
+    first = fingerprints({"source": source, "target": target, "scored": None})
+    assert set(first) == {"source images", "target images", CLASSES}
     (tmp_path / "list.txt").write_text("\n".join(reversed(source.names)))
-    prints = {
-        fingerprint(source),
-        fingerprint(target),
-        fingerprint(GTA5Dataset(source.root, SIZE, tmp_path / "list.txt")),
-    }
-    assert len(prints) == 3
+    reordered = GTA5Dataset(source.root, SIZE, tmp_path / "list.txt")
+    second = fingerprints({"source": reordered, "target": target})
+    assert {part for part in first if first[part] != second[part]} == {"source images"}
+    target = copy.copy(target)
+    target.table = target.table | {7: 1}
+    third = fingerprints({"source": source, "target": target})
+    assert {part for part in first if first[part] != third[part]} == {CLASSES}

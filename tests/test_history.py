@@ -36,12 +36,14 @@ def test_a_number_that_is_not_finite_names_iteration_and_images(value: float, pl
     history = History(Processes(), BEFORE)
     history.add(step_result(3, 2, 1, 0.5, 0.25, 8), ("a", "A"))
     history.read()
-    for names in (("b", "B"), ("c", "C"), ("d", "D")):
+    for names in (("b", "B"), ("c", "C\n"), ("d", "D")):
         numbers = [3, 2, 1, 0.5, 0.25, 8]
         if names != ("b", "B"):
             numbers[place] = value
         history.add(step_result(*numbers), names)
-    with pytest.raises(DivergenceError, match=r"at iteration 3, images c, C\n  run/last\.pth and"):
+    with pytest.raises(
+        DivergenceError, match=r"at iteration 3, images c, C\\n\n  run/last\.pth and"
+    ):
         history.read()
     assert len(history.rows) == 1
 

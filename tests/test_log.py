@@ -78,13 +78,13 @@ def test_a_scoring_is_a_line_without_nan(tmp_path: Path) -> None:
     assert "train nan bus 0.0" in (tmp_path / LOG).read_text()
 
 
-def test_names_that_are_not_utf_8_are_written_escaped(
+def test_names_are_written_on_one_line_in_utf_8(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     log = make_log(tmp_path)
-    log.line("cannot read " + os.fsdecode(b"caf\xe9.png"))
-    assert "cannot read caf\\udce9.png" in (tmp_path / LOG).read_text()
-    assert "cannot read caf\\udce9.png" in "".join(capfd.readouterr())
+    log.line("cannot read " + os.fsdecode(b"caf\xe9.png\nforged"))
+    assert "cannot read caf\\udce9.png\\nforged\n" in (tmp_path / LOG).read_text()
+    assert "cannot read caf\\udce9.png\\nforged\n" in "".join(capfd.readouterr())
 
 
 def test_other_processes_write_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -31,6 +32,7 @@ from utils.training.run_files import RunFiles
 
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
+MOST = 100_000_000  # bytes to read
 LONG = {"max_iters": 6, "checkpoint_interval": 2, "val_interval": 5}
 DISTRIBUTED = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
@@ -79,11 +81,14 @@ def trained(data: Path, snapshots: Path, *flags: str, **changes: object) -> str:
 
 
 @contextlib.contextmanager
-def started(arguments: list[str], ready: Callable[[], bool]) -> Iterator[subprocess.Popen]:
-    """Start the script as a process, and wait until it is ready."""
+def started(
+    arguments: list[str], ready: Callable[[], bool], piped: str = ""
+) -> Iterator[subprocess.Popen]:
+    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it."""
     script = [sys.executable, "SEAN_GTA5.py", *arguments]
-    with subprocess.Popen(script, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          start_new_session=True) as process:  # fmt: skip
+    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    streams |= {piped: subprocess.PIPE} if piped else {}
+    with subprocess.Popen(script, cwd=ROOT, start_new_session=True, **streams) as process:
         deadline = time.monotonic() + 120
         while not ready() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -120,14 +125,19 @@ def unbroken(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_resumed_run_equals_the_unbroken_one(
     data: Path, unbroken: Path, tmp_path: Path
 ) -> None:
-    changes = LONG | {"max_iters": 200}  # long enough to be killed on the way
+    changes = LONG | {"max_iters": 5000, "num_workers": 1}  # long enough to be killed on the way
     with started(words(data, tmp_path, **changes), (tmp_path / "last.pth").exists) as process:
+        second = train(data, tmp_path, "--resume", **LONG)
+        workers = psutil.Process(process.pid).children()
         process.kill()
+    assert second.status == 2
+    assert f"{tmp_path} is in use by process {process.pid}" in second.output
+    assert all(worker.is_running() for worker in workers)  # they do not hold the lock
     saved, _ = RunFiles(tmp_path, "GTA").load_last()
     assert saved is not None
     reached = saved["progress"]["iteration"]
     whole = LONG | {"max_iters": reached + 3}
-    trained(data, tmp_path, "--resume", **whole, num_workers=1)  # with another worker count
+    trained(data, tmp_path, "--resume", **whole)  # with another worker count
     trained(data, tmp_path / "whole", **whole)
     assert results(tmp_path) == results(tmp_path / "whole")
     assert metrics(tmp_path) == metrics(tmp_path / "whole")
@@ -154,7 +164,7 @@ def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     data: Path, unbroken: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(unbroken, tmp_path / "copy")
-    weight = load_tensors(folder / "last.pth")["teacher"]["features.31.weight"]
+    weight = load_tensors(folder / "last.pth", MOST)["teacher"]["features.31.weight"]
     content = bytearray((folder / "last.pth").read_bytes())
     content[content.index(weight.numpy().tobytes())] ^= 1
     (folder / "last.pth").write_bytes(content)
@@ -258,11 +268,24 @@ def test_an_unreadable_image_loses_no_iteration(data: Path, tmp_path: Path) -> N
     assert refused.status == 2
     assert f"error: cannot read {image}: it is empty\n  replace the file" in refused.output
     assert "Traceback" not in refused.output
-    assert load_tensors(tmp_path / "a/last.pth")["progress"]["iteration"] == 3
+    assert load_tensors(tmp_path / "a/last.pth", MOST)["progress"]["iteration"] == 3
     image.write_bytes(whole)
     trained(folder, tmp_path / "a", "--no_shuffle", "--resume", max_iters=5)
     trained(folder, tmp_path / "b", "--no_shuffle", max_iters=5)
     assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_closed_pipe_loses_no_iteration(stream: str, data: Path, tmp_path: Path) -> None:
+    last = tmp_path / "run/last.pth"
+    changes = {"max_iters": 5000, "val_interval": 3}
+    with started(words(data, last.parent, **changes), last.exists, stream) as process:
+        getattr(process, stream).close()
+    assert process.returncode == 128 + signal.SIGPIPE
+    saved = load_tensors(last, MOST)
+    reached = saved["progress"]["iteration"]
+    assert len(saved["history"]) == reached < 5000
+    assert metrics(last.parent)[-1]["iteration"] == reached
 
 
 def test_other_images_are_refused_when_a_run_goes_on(data: Path, tmp_path: Path) -> None:
@@ -319,7 +342,7 @@ def test_a_target_without_labels_is_adapted_to_and_not_scored(data: Path, tmp_pa
         assert "mIoU -1" not in text
     assert {path.name for path in folder.iterdir()} == {
         *(LOG, *RESULTS, "last.pth", "last.previous.pth", "metrics.jsonl", "curves.png"),
-        "tensorboard",
+        *("tensorboard", ".lock"),
     }
     assert [line["iteration"] for line in metrics(folder)] == [1]
 
@@ -329,8 +352,9 @@ def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(
 ) -> None:
     settings = {"val_interval": 1, "print_interval": 1}
     trained(data, tmp_path, "--tensorboard", max_iters=1, **settings)
+    later = json.dumps(metrics(tmp_path)[0] | {"iteration": 2})
     with open(tmp_path / "metrics.jsonl", "a") as file:  # as a killed process leaves it
-        file.write('{"iteration": 2, "loss": 9}\n{"iteration": 3, "lo')
+        file.write(later + '\n{"iteration": 3, "lo')
     trained(data, tmp_path, "--tensorboard", "--resume", max_iters=2, **settings)
     lines = metrics(tmp_path)
     assert [line["iteration"] for line in lines] == [1, 1, 2, 2]
@@ -353,7 +377,7 @@ def test_a_scoring_that_fails_costs_no_iteration(data: Path, tmp_path: Path) -> 
     ended = train(tmp_path / "data", folder, max_iters=2)
     assert ended.status == 2
     assert label.name in ended.output
-    assert load_tensors(folder / "last.pth")["progress"]["iteration"] == 2
+    assert load_tensors(folder / "last.pth", MOST)["progress"]["iteration"] == 2
     shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
     trained(tmp_path / "data", folder, "--resume", max_iters=2)
     assert [line["iteration"] for line in metrics(folder) if "iou" in line] == [2]

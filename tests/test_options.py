@@ -1,7 +1,8 @@
 """The command line: names, defaults, mistakes, `--demo`, and what `--resume` compares."""
 
 import dataclasses
-import shlex
+import os
+import subprocess
 from typing import get_type_hints
 
 import pytest
@@ -210,9 +211,16 @@ def test_options_that_leave_the_training_alone_are_not_told():
 
 
 def test_logged_options_can_be_pasted_onto_a_command_line():
-    options = parse("--input_size", "64,32", "--snapshot_dir", "my runs/a", "--resume")
-    assert parse(*shlex.split(as_arguments(options))) == options
-    assert "--max_iters" not in as_arguments(options)
+    folders = ["my runs/it's", "-x", "$HOME", "é 漢", "a\nb\x1b[1m7", os.fsdecode(b"caf\xe98")]
+    for folder in folders:
+        options = parse("--input_size", "64,32", f"--snapshot_dir={folder}", "--resume")
+        line = as_arguments(options)
+        assert line.encode().decode().isprintable()
+        shell = ["bash", "-c", f"printf '%s\\0' {line}"]
+        *words, end = subprocess.run(shell, capture_output=True, check=True).stdout.split(b"\0")
+        assert parse(*map(os.fsdecode, words)) == options
+        assert end == b""
+        assert "--max_iters" not in line
 
 
 def test_several_changes_are_all_told():

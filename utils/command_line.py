@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
+
+from utils.errors import printable
 
 LARGEST_SIDE = 16384
 """Of an image, in pixels; a typing mistake beyond it would exhaust the memory."""
@@ -93,7 +96,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the process."""
-        self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
+        self.exit(2, f"error: {printable(message)}\n  `{self.prog} --help` lists the options\n")
 
 
 def read_options(
@@ -141,15 +144,22 @@ def plain_options(config: Any) -> dict[str, Any]:
 
 
 def as_arguments(config: Any) -> str:
-    """Return the options as words that can be pasted after a program's name."""
+    """Return the options as words that can be pasted after a program's name, in a shell."""
     words = []
     for name, value in plain_options(config).items():
         if value is True:
             words.append(f"--{name}")
         elif value is not None and value is not False:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(f"--{name} {shlex.quote(text)}")
+            words.append(f"--{name}={_quoted(text)}")  # a value can begin with -
     return " ".join(words)
+
+
+def _quoted(text: str) -> str:
+    """Quote for a shell; of a name with control characters or bad UTF-8, byte by byte."""
+    if printable(text) == text:
+        return shlex.quote(text)
+    return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(text)) + "'"
 
 
 def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
@@ -158,5 +168,5 @@ def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
     for field in dataclasses.fields(config):
         now, before = getattr(config, field.name), saved.get(field.name, field.default)
         if field.metadata["fixed"] and now != before:
-            changed.append(f"--{field.name} {before} -> {now}")
+            changed.append(f"--{field.name} {printable(before)} -> {printable(now)}")
     return changed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -14,6 +14,7 @@ from dataset.segmentation_dataset import SegmentationDataset
 from utils.errors import UserError
 from utils.options import TrainingOptions
 from utils.training.distributed import Processes
+from utils.training.saved_state import CLASSES
 from utils.training.train_step import DomainBatch
 from utils.training.views import change_views
 
@@ -84,7 +85,16 @@ class DomainBatches:
             yield batch if options.adapts else batch._replace(target=None, view=None)
 
 
-def fingerprint(dataset: SegmentationDataset) -> str:
-    """Return a digest of a data set's images, in order, and of the classes of its label ids."""
-    classes = f"{dataset.label_space.names} {sorted(dataset.table.items())} {dataset.layout}"
-    return hashlib.sha256(os.fsencode("\n".join([classes, *dataset.names]))).hexdigest()
+def fingerprints(parts: dict[str, SegmentationDataset | None]) -> dict[str, str]:
+    """Return digests of the images of each part, in order, and of the classes of the label ids."""
+    data = {part: dataset for part, dataset in parts.items() if dataset}
+    classes = [
+        f"{dataset.label_space.names} {sorted(dataset.table.items())} {dataset.layout}"
+        for dataset in data.values()
+    ]
+    images = {f"{part} images": _digest(dataset.names) for part, dataset in data.items()}
+    return {**images, CLASSES: _digest(classes)}
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()

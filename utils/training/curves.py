@@ -40,8 +40,7 @@ def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Draw the curves of a run.
 
     Args:
-        records: what metrics.jsonl holds, in order: log intervals, with losses, and scorings, with
-            ``target_miou``.
+        records: what metrics.jsonl holds, in order (see `read_records`).
         title: of the whole picture.
 
     Returns:
@@ -50,7 +49,7 @@ def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
     intervals = [record for record in records if "loss" in record]
     with rc_context(_STYLE):
         figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
-        figure.suptitle(title, weight="bold")
+        figure.suptitle(title, weight="bold", parse_math=False)
         (target, segmentation), (kept, ensembling) = figure.subplots(2, 2, sharex=True)
         _draw_scores(target, records)
         _draw_course(segmentation, intervals, "cls_loss", "Segmentation loss, source", "C1")

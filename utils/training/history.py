@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from utils.errors import DivergenceError
+from utils.errors import DivergenceError, printable
 from utils.training.distributed import Processes
 from utils.training.train_step import StepResult
 
@@ -51,10 +51,11 @@ class History:
         rows = rows.float().cpu()  # (n, 6)
         bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
+            images = ", ".join(map(printable, names[bad[0]]))
             raise DivergenceError(
                 f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
-                f"images {', '.join(names[bad[0]])}\n  {self.checkpoint} and earlier files were "
-                "saved before; look at these images and labels, or lower --learning_rate"
+                f"images {images}\n  {printable(self.checkpoint)} and earlier files were saved "
+                "before; look at these images and labels, or lower --learning_rate"
             )
         self.unread.clear()
         self.rows = torch.cat([self.rows, rows[:, :4]])

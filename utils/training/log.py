@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ import torchvision
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.training.run_files import RunFiles
 
 
@@ -51,13 +53,23 @@ class Log:
         self.clock = time.perf_counter()
 
     def line(self, text: str, console: bool = True) -> None:
-        """Append a line to the log file and show it above the progress bar."""
+        """Append a line to the log file and show it above the progress bar.
+
+        Raises:
+            BrokenPipeError: nobody reads the console any more; the log file has the line.
+        """
         if not self.show:
             return
-        text = text.encode(errors="backslashreplace").decode()  # file names need not be UTF-8
+        text = printable(text)
         _append(self.files.log, text)
         if console:
             self.bar.write(text)
+            sys.stdout.flush()  # a pipe would keep it for hours
+
+    def mute(self) -> None:
+        """Show nothing more on the console."""
+        self.bar.disable = True
+        sys.stdout = open(os.devnull, "w")
 
     def losses(
         self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
@@ -78,10 +90,6 @@ class Log:
             f"gradient {gradient:.3g}",
             console=False,
         )
-        self.bar.set_postfix_str(
-            f"loss {total:.3f} = seg {segmentation:.3f} + ens {ensembling:.5f}, "
-            f"source mIoU {miou:.3f}, kept {kept:.0%}"
-        )
         speed = (iteration - self.timed) / (time.perf_counter() - self.clock)
         self.timed = iteration
         self.restart_clock()
@@ -91,6 +99,10 @@ class Log:
             st_loss=ensembling, source_miou=miou, kept=kept, gradient=gradient,
             learning_rate=learning_rate, iterations_per_s=speed,
         )  # fmt: skip
+        self.bar.set_postfix_str(
+            f"loss {total:.3f} = seg {segmentation:.3f} + ens {ensembling:.5f}, "
+            f"source mIoU {miou:.3f}, kept {kept:.0%}"
+        )
 
     def score(self, iteration: int, network: str, miou: float, classes: dict[str, float]) -> None:
         """Report a scoring.

@@ -6,7 +6,7 @@ A script calls `train`, which runs `Run.loop`, which calls `train_step`.
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from model.SEAN import SEANet
 from utils.command_line import as_arguments, plain_options
 from utils.device import (
     choose_device,
+    choose_precision,
     make_deterministic,
     random_state,
     restore_random_state,
@@ -30,36 +31,17 @@ from utils.evaluation.pictures import panels
 from utils.evaluation.predict import confusion
 from utils.files import save_tensors
 from utils.options import TrainingOptions
-from utils.training.batches import DomainBatches, fingerprint
+from utils.training.batches import DomainBatches, fingerprints
 from utils.training.distributed import Processes
 from utils.training.history import History
 from utils.training.log import Log, environment
 from utils.training.networks import Networks
 from utils.training.protocol import check_experiment, describe_data, describe_protocol
+from utils.training.records import cut_records
 from utils.training.run_files import RunFiles
+from utils.training.saved_state import Progress, restoring
 from utils.training.stopping import StopRequest
 from utils.training.train_step import train_step
-
-
-@dataclass
-class Progress:
-    """Progress of a run; saved and restored as a whole.
-
-    Attributes:
-        epoch: counted from 0.
-        batch: iterations of this epoch that are done.
-        iteration: iterations of the run that are done.
-        miou: the last score, 0..1; -1 before the first.
-        best_miou: the best score.
-        score_due: whether this iteration has still to be scored.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    iteration: int = 0
-    miou: float = -1.0
-    best_miou: float = -1.0
-    score_due: bool = False
 
 
 def train(
@@ -87,6 +69,7 @@ def train(
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
         DivergenceError: a loss, gradient or weight is not finite; nothing after it is saved.
+        BrokenPipeError: nobody reads the console any more.
         SystemExit: after SIGINT or SIGTERM, with status 130 or 143.
     """
     stop = StopRequest(options.max_hours)
@@ -95,7 +78,9 @@ def train(
         finished = run.loop(stop)
     except DivergenceError:
         raise
-    except UserError:
+    except (UserError, BrokenPipeError) as error:
+        if isinstance(error, BrokenPipeError):  # as from `| head`: nobody reads what is printed
+            run.log.mute()
         if run.processes.world_size == 1:  # other processes would have to take part in saving
             run.save()
         raise
@@ -123,8 +108,9 @@ class Run:
         initialization: str,
     ) -> None:
         check_experiment(options, student.num_classes, target, scored)
-        self.options = options
         self.device = choose_device(options.device)
+        options = replace(options, precision=choose_precision(options.precision, self.device))
+        self.options = options
         if options.deterministic:
             make_deterministic()
         self.processes = Processes.start(self.device)
@@ -148,16 +134,21 @@ class Run:
         self.history = History(self.processes, self.files.last, rows)
         torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
         if saved:
-            restore_random_state(saved["random"][self.processes.rank], self.device)
+            with restoring("random", saved["path"]):
+                restore_random_state(saved["random"][self.processes.rank], self.device)
             initialization = f"resumed at iteration {self.progress.iteration}"
 
+        if self.processes.is_main:
+            cut_records(self.files.metrics, self.progress.iteration, self.progress.score_due)
         self.log = Log(
             self.files, self.last_iteration, self.progress.iteration, options.tensorboard,
             self.processes.is_main,
         )  # fmt: skip
         self.log.line(f"== {environment(self.device)}, {self.processes.world_size} process(es)")
         self.log.line(f"options: {as_arguments(options)}")
-        self.log.line(f"protocol: {protocol}\ndata: {data}\nweights: {initialization}")
+        self.log.line(f"protocol: {protocol}")
+        self.log.line(f"data: {data}")
+        self.log.line(f"weights: {initialization}")
         if warning:
             self.log.line(f"warning: {warning}")
 
@@ -175,7 +166,8 @@ class Run:
         self.fixed = {
             "options": plain_options(options) | {"processes": processes.world_size},
             "iterations": self.last_iteration if options.lr_schedule == "poly" else 0,
-            "data": {part: fingerprint(data) for part, data in parts.items() if data},
+            "epoch_iterations": self.batches.iterations,
+            "data": fingerprints(parts),
         }
 
     def loop(self, stop: StopRequest) -> bool:
@@ -191,11 +183,11 @@ class Run:
                     self.processes.share_of_mean,
                 )  # fmt: skip
                 self.history.add(result, batch.names)
-                self.log.bar.update()
                 progress.batch += 1
                 progress.iteration += 1
                 ends = progress.iteration == self.last_iteration
                 progress.score_due = ends or progress.iteration % options.val_interval == 0
+                self.log.bar.update()
 
                 if ends or progress.iteration % options.print_interval == 0:
                     self.log_losses()
