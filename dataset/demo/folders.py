@@ -19,7 +19,7 @@ from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
 from utils.errors import UserError
 from utils.files import whole_file
 
-VERSION = 2  # raise it when the pictures change: older demos are then redrawn
+VERSION = 3  # raise it when the pictures change: older demos are then redrawn
 
 
 class Split(NamedTuple):
@@ -111,7 +111,7 @@ def write_demo(
     root: Path,
     source: str,
     count_source: int = 60,
-    count_target: int = 20,
+    count_target: int = 40,
     size: tuple[int, int] = (256, 128),
     seed: int = 0,
 ) -> None:

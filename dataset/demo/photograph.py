@@ -36,9 +36,7 @@ class Look:
 
 LOOKS = {
     "render": Look(500, (196, 220, 240), 1.15, (1.03, 1, 0.98), gamma=1, blur=1e-4, noise=0.01),
-    "camera": Look(
-        50, (190, 204, 216), 0.38, (0.76, 0.9, 0.98), gamma=1.3, blur=0.0022, noise=0.03
-    ),
+    "camera": Look(50, (190, 204, 216), 0.45, (0.5, 0.74, 1.0), gamma=1.7, blur=0.0016, noise=0.02),
 }
 
 
