@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.files import replace_when_done
 
 # Raise it when the same file and settings give other values: other decoding, other resizing.
@@ -42,7 +42,10 @@ class Cache:
         try:
             status = file.stat()
         except OSError as error:
-            raise UserError(f"cannot read {file}: {error.strerror}") from None
+            raise UserError(
+                f"cannot read {printable(file)}: {error.strerror}\n"
+                "  restore the file, or leave it out with a list file"
+            ) from None
         times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # cp -p gives an older file's mtime
         source = f"{VERSION} {settings} {status.st_size} {times} ".encode()
         digest = hashlib.sha256(source + os.fsencode(file.resolve())).hexdigest()
@@ -67,7 +70,8 @@ class Cache:
                 np.save(part, array)
         except UserError as error:
             # Not the entry's name: the same text for every entry is shown once per process.
-            reason = str(error).splitlines()[0].replace(str(entry), f"the cache {self.folder}")
+            first, cache = str(error).splitlines()[0], f"the cache {printable(self.folder)}"
+            reason = first.replace(printable(entry), cache)
             warnings.warn(f"{reason}; going on without it", stacklevel=2)
         return array
 
@@ -79,21 +83,21 @@ class Cache:
         """
         missing = [size for entry, size in entries.items() if not entry.exists()]
         if not missing:
-            return f"{self.folder} has all {len(entries)} entries"
+            return f"{printable(self.folder)} has all {len(entries)} entries"
         remedy = "free space, choose another --cache_dir, or leave it out"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
-            reason = error.strerror or error
-            raise UserError(f"cannot write the cache {self.folder}: {reason}\n  {remedy}") from None
+            reason = f"cannot write the cache {printable(self.folder)}: {error.strerror or error}"
+            raise UserError(f"{reason}\n  {remedy}") from None
         for part in self.folder.glob("part-*"):  # of killed processes, or still being written
             with contextlib.suppress(OSError):
                 if time.time() - part.stat().st_mtime > 3600:
                     part.unlink()
         free = shutil.disk_usage(self.folder).free
         summary = (
-            f"{self.folder} lacks {len(missing)} of {len(entries)} entries: "
+            f"{printable(self.folder)} lacks {len(missing)} of {len(entries)} entries: "
             f"{sum(missing) / 1e9:.2f} GB to write, {free / 1e9:.2f} GB free"
         )
         if sum(missing) > free:

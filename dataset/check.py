@@ -34,7 +34,7 @@ from dataset.loaders import available_cores
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
-from utils.errors import UserError, exit_on_error
+from utils.errors import UserError, exit_on_error, printable
 
 DATASETS = {
     "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
@@ -69,7 +69,7 @@ def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Findi
         values, counts = np.unique(ids, return_counts=True)
         finding.ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
         if not finding.ids.keys() & dataset.table.keys():
-            finding.problems.append(f"{label} has no pixel of a known class")
+            finding.problems.append(f"{printable(label)} has no pixel of a known class")
     except UserError as error:
         finding.problems.append(str(error))
     return finding
@@ -135,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labelled = not dataset.description.is_target or dataset.has_labels()
     findings = check_all(dataset, labelled)
     problems = [problem for finding in findings for problem in finding.problems]
-    print(f"{len(findings)} images in {dataset.image_folder}")
+    print(f"{len(findings)} images in {printable(dataset.image_folder)}")
     sizes = Counter(finding.size for finding in findings).most_common(8)
     print("sizes:", ", ".join(f"{size or 'unreadable'} ({count})" for size, count in sizes))
     if labelled:
@@ -144,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("no label maps of known classes: only the images were checked")
     if labelled and not options.list:  # a list says nothing of the other images' label maps
         alone = label_maps_without_image(dataset)
-        problems += [f"{dataset.label_folder / name} belongs to no image" for name in alone]
+        alone = [printable(dataset.label_folder / name) for name in alone]
+        problems += [f"{path} belongs to no image" for path in alone]
     print(f"problems: {len(problems)}")
     for problem in problems[:SHOWN]:
         print(f"- {problem}")

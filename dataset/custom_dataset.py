@@ -22,6 +22,7 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,10 @@ import yaml
 
 from dataset.description import Description, Layout
 from dataset.labels import Color, LabelSpace
-from utils.errors import UserError
+from utils.errors import UserError, printable
+from utils.files import read_input
 
+LONGEST_FILE = 1_000_000  # bytes
 MOST_CLASSES = 255  # train ids are stored in 8 bits, and one value means "ignored"
 HIGHEST_ID = 2**16 - 1  # in a 16-bit label map
 DOMAINS = ("source", "target")
@@ -71,16 +74,16 @@ def read_classes(path: str | Path) -> OwnClasses:
         UserError: the file cannot be read or has a mistake; the message names the file and key.
     """
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return _own_classes(str(path), yaml.load(file, Loader=_Loader) or "")
+        text = io.StringIO(read_input(path, LONGEST_FILE).decode("utf-8-sig"))
+        return _own_classes(str(path), yaml.load(text, Loader=_Loader) or "")
     except UserError as error:
         remedy = "correct it; dataset/custom_dataset.py documents such files, with an example"
-        raise UserError(f"{path}, {error}\n  {remedy}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{printable(path)}, {error}\n  {remedy}") from None
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(getattr(error, "strerror", str(error)).split())
-        reason = reason.replace(f'in "{path}", ', "at ")
+        reason = printable(reason.replace('in "<file>", ', "at "))
         remedy = "give --classes a YAML file in UTF-8: each key once, indented by spaces"
-        raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
+        raise UserError(f"cannot read {printable(path)}: {reason}\n  {remedy}") from None
 
 
 class _Loader(yaml.BaseLoader):
@@ -104,7 +107,9 @@ def _own_classes(path: str, content: Any) -> OwnClasses:
     colors: dict[str, Color] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
     for name, described in classes.items():
-        key = f"classes.{name}"
+        key = f"classes.{printable(name)}"
+        if printable(name) != name:
+            raise UserError(f"{key}: a character in the name that cannot be printed")
         values = _mapping(described, key, ("color", *DOMAINS), needed=("color", "source"))
         color = _numbers(values.pop("color"), f"{key}.color", 255)
         if len(color) != 3:
@@ -127,7 +132,8 @@ def _mapping(
         raise UserError(f"{key}: {_shown(value)} instead of keys with values")
     for name in value:
         if known and name not in known:
-            raise UserError(f"{key}: unknown key {name}; known are {', '.join(known)}")
+            unknown = printable(name)
+            raise UserError(f"{key}: unknown key {unknown}; known are {', '.join(known)}")
     for name in needed:
         if name not in value:
             raise UserError(f"{key}: the key {name} is missing")

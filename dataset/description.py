@@ -7,14 +7,20 @@ Without any code, a classes file (custom_dataset.py) does the same.
 
 from __future__ import annotations
 
+import heapq
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import scipy.io
 
+from dataset.image_files import IMAGE_EXTENSIONS
 from dataset.labels import LabelIds, LabelSpace
-from utils.errors import UserError
+from utils.errors import UserError, printable
+from utils.files import read_input
+
+LONGEST_LIST = 10_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -72,38 +78,72 @@ def read_list(path: Path) -> list[str]:
     Raises:
         UserError: the file cannot be read, or is empty.
     """
+    reason = ""
     try:
+        data = read_input(path, LONGEST_LIST)
+        reason = "it is neither a text file nor the split.mat of GTA-5"
         if path.suffix.lower() == ".mat":
-            numbers = scipy.io.loadmat(str(path))["trainIds"].ravel().astype(int)
+            numbers = scipy.io.loadmat(io.BytesIO(data))["trainIds"].ravel().astype(int)
             lines = [f"{number:05d}.png" for number in numbers.tolist()]
         else:
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            lines = data.decode("utf-8-sig").splitlines()
     except Exception as error:  # scipy raises a dozen kinds
-        other = "it is neither a text file nor the split.mat of GTA-5"
+        reason = reason or getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"cannot read the list file {path}: {getattr(error, 'strerror', other)}\n"
+            f"cannot read the list file {printable(path)}: {reason}\n"
             "  correct its path, or leave it out: without a list the folder is scanned"
         ) from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not names:
-        raise UserError(f"the list file {path} is empty\n  write one image per line into it")
+        raise UserError(
+            f"the list file {printable(path)} is empty\n  write one image per line into it"
+        )
     return names
 
 
 def files_below(folder: Path) -> set[str]:
     """Return every file below a folder, as posix paths within it; empty if there is no folder.
 
+    Links are followed, but no folder is visited twice: its files have the path without links, if
+    there is one.
+
     Raises:
-        UserError: the folder, or one below it, cannot be read.
+        UserError: the folder, or one below it, cannot be read; or something has the name of an
+            image, but is a pipe, socket, device or broken link.
     """
+    found: set[str] = set()
+    visited: set[str] = set()
+    folders, links = [""], list[str]()  # paths within the folder, ending in a slash
+    while folders or links:
+        prefix = folders.pop() if folders else heapq.heappop(links)
+        place = os.path.realpath(folder / prefix)
+        if place in visited:
+            continue
+        visited.add(place)
+        for entry in _entries(folder / prefix):
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(f"{name}/")
+            elif entry.is_file(follow_symlinks=False) or os.path.isfile(entry.path):
+                found.add(name)
+            elif os.path.isdir(entry.path):
+                heapq.heappush(links, f"{name}/")
+            elif name.lower().endswith(IMAGE_EXTENSIONS):
+                raise UserError(
+                    f"{printable(entry.path)} is not a file, but a pipe, socket, device or broken "
+                    f"link\n  remove it, or move it out of {printable(folder)}"
+                )
+    return found
 
-    def refuse(error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError):
-            reason = f"cannot read the folder {error.filename}: {error.strerror}"
-            raise UserError(f"{reason}\n  make it readable, or move it out of {folder}")
 
-    return {
-        Path(parent, name).relative_to(folder).as_posix()
-        for parent, _, names in os.walk(folder, onerror=refuse, followlinks=True)
-        for name in names
-    }
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"cannot read the folder {printable(folder)}: {error.strerror}\n"
+            "  make it readable, or move it away"
+        ) from None

@@ -20,7 +20,7 @@ from dataset.description import PLAIN_FOLDER, Description, Layout, files_below, 
 from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL
 from dataset.transforms import resize_image
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 LabelUse = Literal["none", "resized", "own size"]
 """Whether label maps are read, and at which size: the input's for training, their own to score."""
@@ -143,7 +143,8 @@ class SegmentationDataset(Dataset[Sample]):
         label = self._lookup.take(ids)
         if self.labels == "resized" and (label == self.ignore_label).all():
             raise UserError(
-                f"{path} has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})\n"
+                f"{printable(path)} has no pixel of a known class "
+                f"(found: {np.unique(ids)[:8].tolist()})\n"
                 f"  known ids: {sorted(self.table)}; convert it, or leave the image out by a list"
             )
         return label
@@ -200,7 +201,8 @@ class SegmentationDataset(Dataset[Sample]):
             missing = [name for name in names if name not in found]
             if missing:
                 raise UserError(
-                    f"{self.list_file} names {missing[0]}, which is not in {self.image_folder}\n"
+                    f"{printable(self.list_file)} names {printable(missing[0])}, which is not in "
+                    f"{printable(self.image_folder)}\n"
                     "  correct the list; its entries are paths within that folder"
                 )
             return names
@@ -219,23 +221,29 @@ class SegmentationDataset(Dataset[Sample]):
         if self.description.is_target and self.labels == "none":
             expected.append("images without labels anywhere in it")
         return UserError(
-            f"no images under {self.root}\n"
-            f"  expected: {' or '.join(expected)} (see {self.description.guide})\n"
+            f"no images under {printable(self.root)}\n"
+            f"  expected: {printable(' or '.join(expected))} "
+            f"(see {printable(self.description.guide)})\n"
             "  give the data folder's path; the scripts' --demo needs no data"
         )
 
     def _check_labels(self) -> None:
         found = files_below(self.label_folder)
-        missing = [name for name in self.names if self.layout.label_name(name) not in found]
+        missing = [
+            name
+            for name in self.names
+            if self.layout.label_name(name) not in found
+            and not self.label_file(name).is_file()  # in a folder that is found by another path
+        ]
         if missing:
             raise UserError(
                 f"{len(missing)} of {len(self)} images have no label map, the first: "
-                f"{self.image_folder / missing[0]}\n"
-                f"  expected: {self.label_file(missing[0])}\n"
+                f"{printable(self.image_folder / missing[0])}\n"
+                f"  expected: {printable(self.label_file(missing[0]))}\n"
                 "  add the label maps, or name the images to use in a list file"
             )
         if not self.table:
             raise UserError(
-                f"no class has label ids for the label maps of {self.label_folder}\n"
+                f"no class has label ids for the label maps of {printable(self.label_folder)}\n"
                 "  give the classes their ids in this data set (--classes)"
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,12 @@ def test_bad_images_are_not_kept(folder: Path) -> None:
     for _ in range(2):
         with pytest.raises(UserError, match="not an image"):
             data[0]
+
+
+def test_a_file_that_is_gone_is_named(folder: Path) -> None:
+    message = re.escape(rf"cannot read {folder}/a\n\udce9.png: No such file or directory")
+    with pytest.raises(UserError, match=rf"^{message}\n  .*$"):
+        Cache(folder / "cache").entry(folder / os.fsdecode(b"a\n\xe9.png"), "")
 
 
 def test_a_changed_file_is_read_again(folder: Path) -> None:

@@ -130,6 +130,23 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
     assert str(folder / "images/labels") in source.stderr
 
 
+def test_odd_names_are_shown_with_escapes_on_any_console(folder: Path) -> None:
+    odd = folder.parent / os.fsdecode(b"caf\xe9\n\033")
+    folder.rename(odd)
+    (odd / "images/00001.png").rename(odd / "images/é\033[2J.png")
+    (odd / "images/00002.png").write_bytes(b"")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "dataset.check", "gta5", str(odd)]
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
+    output, shown = result.stdout.decode("ascii"), rf"{folder.parent}/caf\udce9\n\x1b"
+    assert result.returncode == 2
+    assert b"Traceback" not in result.stderr
+    assert f"3 images in {shown}/images\n" in output
+    assert f"- cannot read {shown}/images/00002.png: it is empty\n" in output
+    assert rf"- cannot read {shown}/labels/\xe9\x1b[2J.png: No such file" in output
+    assert f"- {shown}/labels/00001.png belongs to no image\n" in output
+
+
 @pytest.mark.parametrize("words", [["--split", "tset"], ["--spilt", "val"]])
 def test_a_wrong_option_ends_in_one_message(check: Check, folder: Path, words: list[str]) -> None:
     result = check("gta5", folder, *words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from pathlib import Path
@@ -67,6 +68,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "folders as text": ("source:\n  images: renders/rgb\n  labels: renders/ids", "source: renders",
                         "source: 'renders' instead of keys"),
     "no labels folder": ("  labels: renders/ids\n", "", "source: the key labels is missing"),
+    "escape in class": ("fence gate", '"\\e[2J\\n"', r"classes.\x1b[2J\n: a character in the name"),
+    "surrogate in key": ("    color:", '    "\\ud800":', r"classes.road: unknown key \ud800;"),
     "unknown folder key": ("label_suffix", "suffix", "target: unknown key suffix"),
     "list as suffix": ("_ids", "[a]", "target.label_suffix: a list instead of text"),
     "labels as images": ("renders/ids", "renders/rgb", "source.labels: the same files"),
@@ -89,12 +92,18 @@ NOT_PLAIN = {
     "control character": (b"a: 1\nb: \x07\n", "special characters"),
     "nested too deeply": (b"a: " + b"[" * 5000 + b"]" * 5000, "recursion"),
     "UTF-16": (b"\xff\xfea\x00", "utf-8"),
+    "escape as key": (b'"\\e[2J": 1\n"\\e[2J": 2\n', r"the key \x1b[2J is given twice"),
+    "large": (b" " * 1_000_001, "it has 1 MB; at most 1 MB are read"),
+    "pipe": (None, "it is not a file, but a folder, pipe"),
 }
 
 
-def read(folder: Path, text: str | bytes = GOOD) -> OwnClasses:
+def read(folder: Path, text: str | bytes | None = GOOD) -> OwnClasses:
     path = folder / "classes.yaml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_classes(path)
 
 

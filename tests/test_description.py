@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,26 @@ def test_useless_list_file_is_named(tmp_path: Path, name: str, content: bytes | 
         read_list(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["list\n\033[2J.txt", "split.mat"])
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "large"])
+def test_list_that_is_no_small_file_is_refused_at_once(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    path = tmp_path / name
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 10_000_001)
+    else:
+        path.symlink_to(kind)
+    shown = str(path).replace("\n", r"\n").replace("\033", r"\x1b")
+    reason = "it has 10 MB; at most 10 MB" if kind == "large" else "it is not a file"
+    message = re.escape(f"cannot read the list file {shown}: {reason}")
+    with pytest.raises(UserError, match=rf"^{message}.*\n  .*$"):
+        read_list(path)
+
+
 def test_split_mat_lists_its_training_images(tmp_path: Path) -> None:
     split = tmp_path / "split.mat"
     scipy.io.savemat(split, {"trainIds": np.array([[2], [24966]]), "valIds": np.array([[1]])})
@@ -92,6 +113,42 @@ def folder(tmp_path: Path) -> Path:
 def test_every_file_is_found(folder: Path) -> None:
     assert files_below(folder) == {"aachen/a.png", "bochum/deep/b.png", "c.txt"}
     assert files_below(folder / "missing") == set()
+
+
+def test_no_folder_is_visited_twice(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Links may loop, or lead to a folder of the tree, which keeps its own path."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "d.png").touch()
+    links = {
+        "aaa": "bochum", "aachen/up": "..", "bochum/deep/loop": ".", "bochum/other": "../aachen",
+        "self": "self", "x": str(elsewhere), "y": str(elsewhere), "zürich.png": "c.txt",
+    }  # fmt: skip
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (elsewhere / "back").symlink_to(folder)
+    own = {"aachen/a.png", "bochum/deep/b.png", "c.txt", "zürich.png"}
+    assert files_below(folder) == own | {"x/d.png"}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "broken link"])
+def test_an_image_that_is_no_file_is_named(folder: Path, kind: str) -> None:
+    def make(name: str) -> None:
+        path = folder / name
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "socket":
+            socket.socket(socket.AF_UNIX).bind(str(path))
+        else:
+            path.symlink_to("nothing")
+
+    make("notes")
+    assert "notes" not in files_below(folder)
+    make("aachen/\n.PNG")
+    message = re.escape(
+        rf"{folder}/aachen/\n.PNG is not a file, but a pipe, socket, device or broken"
+    )
+    with pytest.raises(UserError, match=rf"^{message} link\n  .*$"):
+        files_below(folder)
 
 
 def test_a_subfolder_that_cannot_be_read_is_named(

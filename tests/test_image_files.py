@@ -1,7 +1,13 @@
 """Every kind of image file that a data folder may hold, and the ones that cannot be read."""
 
+import os
 import re
+import socket
 import struct
+import subprocess
+import sys
+import warnings
+import zlib
 
 import cv2
 import numpy as np
@@ -9,7 +15,9 @@ import pytest
 from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 
-from dataset.image_files import read_image, read_label_ids
+from dataset import image_files
+from dataset.image_files import image_shape, read_image, read_label_ids
+from tests.parity import ROOT
 from utils.errors import UserError
 
 SIZE = (23, 31)  # height, width
@@ -143,6 +151,73 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
     for bad in (path, tmp_path):
         with pytest.raises(UserError, match=re.escape(f"cannot read {bad}: ")):
             read(bad)
+
+
+@pytest.mark.parametrize("read", [read_image, read_label_ids, image_shape])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_what_is_no_file_is_refused_at_once(tmp_path, read, kind):
+    path = tmp_path / "a\n\033[2J.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UserError) as caught:
+        read(path)
+    start = rf"cannot read {tmp_path}/a\n\x1b[2J.png: "
+    assert str(caught.value).startswith(start)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize("width", [20_000, 60_000])  # Pillow itself warns, or raises its own error
+@pytest.mark.parametrize("read", [read_image, read_label_ids, image_shape])
+def test_too_many_pixels_are_refused(tmp_path, monkeypatch, ids, read, width):
+    path = save(tmp_path / "a.png", ids)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, 9000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "large.png").write_bytes(content)
+    message = rf"large\.png: it has {width * 0.009:.1f} megapixels; at most 179\.0 are read\n  "
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserError, match=message):
+            read(tmp_path / "large.png")
+    monkeypatch.setattr(image_files, "MOST_PIXELS", ids.size)
+    read(path)
+    monkeypatch.setattr(image_files, "MOST_PIXELS", ids.size - 1)
+    with pytest.raises(UserError, match="megapixels"):
+        read(path)
+
+
+DAMAGED = """
+import sys
+from pathlib import Path
+from dataset.image_files import read_image
+from utils.errors import UserError
+read_image(Path("exif.jpg"), upright=True)
+try:
+    read_image(Path("alpha.png"))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_decoders_print_nothing_of_their_own(tmp_path, rgb):
+    """Neither warnings about data that is not used, nor what the message says already."""
+    cut_short = b"Exif\0\0MM\0*\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x10\0\0\xff\xff"
+    save(tmp_path / "exif.jpg", rgb, exif=cut_short)
+    save(tmp_path / "alpha.png", np.concatenate([rgb, rgb[..., :1]], -1))
+    damaged = bytearray((tmp_path / "alpha.png").read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF
+    (tmp_path / "alpha.png").write_bytes(damaged)
+    command = [sys.executable, "-c", DAMAGED]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stderr == ""
+    assert result.stdout.startswith("cannot read alpha.png: ")
 
 
 @pytest.mark.parametrize("format", ["GIF", "AVIF"])

@@ -1,5 +1,8 @@
 """Colors of label maps, errors and heat; blending; panels."""
 
+import tracemalloc
+
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -17,14 +20,17 @@ from utils.evaluation.pictures import (
     attention_over,
     attention_picture,
     attention_scale,
+    attention_title,
     color_map,
     confidence_picture,
     error_map,
     heat_map,
+    legend,
     overlay,
     panel,
     panels,
     resized,
+    swatches,
 )
 
 COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
@@ -54,8 +60,10 @@ def test_error_map():
     right, wrong, also_right, ignored, also_ignored = error_map(classes, label, 255)[0].tolist()
     assert right == also_right
     assert ignored == also_ignored == [0, 0, 0]
-    assert min(right) > 200  # pale
-    assert wrong[0] > 150 > 100 > max(wrong[1:])  # red
+    colors = np.array([right, wrong, ignored, *CLASSES_19.colors])
+    distances = np.linalg.norm(colors[:3, None] - colors, axis=-1)
+    assert distances[distances > 0].min() > 60  # neither a class's nor one another's
+    assert (distances == 0).sum() == 3
     other = error_map(classes, label, 2)[0].tolist()  # another ignore label
     assert other == [right, ignored, ignored, wrong, right]
 
@@ -65,6 +73,13 @@ def test_ends_of_the_heat_scale():
     low, high = heat_map(values, (2, 1), "inferno")[0].astype(int)
     assert np.abs(low - INFERNO_ENDS[0]).max() <= 1
     assert np.abs(high - INFERNO_ENDS[1]).max() <= 1
+
+
+@pytest.mark.parametrize("colors", ["inferno", "viridis"])
+def test_heat_map_has_matplotlibs_colors(colors):
+    values = np.linspace(0, 1, 4099, dtype=np.float32)[None]
+    expected = (matplotlib.colormaps[colors](values)[..., :3] * 255).astype(np.uint8)
+    np.testing.assert_array_equal(heat_map(values, (4099, 1), colors), expected)
 
 
 def test_heat_map_is_interpolated_to_the_size():
@@ -82,7 +97,7 @@ def test_heat_map_is_interpolated_to_the_size():
 def test_overlay_blends(rng, alpha):
     below, above = picture(rng), picture(rng)
     expected = (1 - alpha) * below.astype(float) + alpha * above
-    assert np.abs(overlay(below, above, alpha) - expected).max() < 1.01
+    assert np.abs(overlay(below, above, alpha) - expected).max() < 0.51
 
 
 def space_of(colors):
@@ -100,7 +115,8 @@ def inks(strip):
 def test_legend_under_panels(rng, colors, width):
     """Once under all rows; nothing is cut off at the right or below."""
     space = space_of(colors)
-    tiles = {title: picture(rng) for title in ("input", "prediction", "error", "attention")}
+    titles = ("input", "prediction", "error", "attention 0.480 to 0.520")
+    tiles = {title: picture(rng) for title in titles}
     one, two = panel([tiles], space, width), panel([tiles, tiles], space, width)
     height = len(two) - len(one)
     assert height == width // 2 + 38
@@ -113,15 +129,27 @@ def test_legend_under_panels(rng, colors, width):
     assert (windows[:, :, 0] == scale)[..., 1:-1, 1:, :].all((2, 3, 4)).any()
     assert (strip[-4:] == 255).all()
     assert (strip[:, -8:] == 255).all()
-    assert len(strip) < 5 * 24
+    assert len(strip) < 7 * 24
     plain = panel([{"input": tiles["input"], "prediction": tiles["prediction"]}], space, 384)
     assert len(inks(plain[230:])) == len(colors)  # neither errors nor attention
+
+
+def test_a_group_of_the_legend_has_a_heading():
+    samples = swatches(ERROR_COLORS, ERROR_COLORS.values())
+    plain, headed = legend(samples, 384), legend(samples, 384, "error map:")
+    assert (headed[:, :8] == 255).all()
+    shift = next(x for x in range(384) if (headed[:, 8 + x :] == plain[:, 8 : 384 - x]).all())
+    assert (headed[:, 8 : 7 + shift] < 100).any()  # ink
+    assert inks(legend(samples, 100, "error map:")) >= set(ERROR_COLORS.values())
 
 
 @pytest.mark.parametrize("width", [64, 1024])
 def test_scales_are_below_the_pictures(rng, width):
     """Their colors are those in the pictures: of attention, 60 % over gray."""
     image, values = picture(rng, width // 2, width), np.linspace(0, 1, width)[None]
+    np.testing.assert_array_equal(
+        attention_over(image, 0.3 * values), attention_over(image, values)
+    )
     heat = np.repeat(values, width // 2, axis=0).astype(np.float32)
     for shown, expected, scale in (
         (attention_picture(image, values), attention_over(image, values), "inferno"),
@@ -147,6 +175,34 @@ def test_attention_over_a_picture_has_a_hue_of_its_own(rng):
     assert np.abs(over_red - expected).max() <= 1
     hue = attention_over(blue, values).astype(int) - over_red
     assert np.ptp(hue, axis=2).max() <= 1  # they differ in gray alone
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "title"),
+    [
+        (0.48, 0.52, "attention 0.480 to 0.520"),
+        (0.0, 1.0, "attention 0.000 to 1.000"),
+        (0.5, 0.5, "attention 0.500 everywhere"),
+        (0.25, 0.25 + 1e-6, "attention 0.250 everywhere"),
+    ],
+)
+def test_attention_spans_its_own_range_which_is_told(low, high, title):
+    values = np.array([[low, high]], np.float32)
+    assert attention_title(values) == title
+    black = np.zeros((8, 16, 3), np.uint8)
+    shares = [[0.5, 0.5]] if "everywhere" in title else [[0, 1]]
+    expected = 0.6 * heat_map(np.array(shares), (16, 8), "inferno")
+    assert np.abs(attention_over(black, values) - expected).max() < 2.6
+
+
+def test_large_pictures_take_little_memory(rng):
+    image, values = picture(rng, 1000, 1000), rng.random((1000, 1000), dtype=np.float32)
+    tracemalloc.start()
+    attention_over(image, values)
+    confidence_picture(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / values.size < 20  # bytes per pixel
 
 
 def test_resizing_invents_no_colors_for_label_maps(rng):
@@ -204,9 +260,11 @@ def test_a_panel_shows_input_prediction_truth_error_and_attention(root):
     np.testing.assert_array_equal(truth, color_map(dataset.read_label(name), colors))
     right = (truth == colors[CAR]).all(-1)
     assert (error[right] == 235).all()
-    legend = picture[TITLE + HEIGHT + GAP :]
-    assert set(map(tuple, truth.reshape(-1, 3))) <= set(map(tuple, legend.reshape(-1, 3)))
-    assert attention.mean() < 0.5 * photograph.mean()  # 0 is the dark end of the scale
+    below = picture[TITLE + HEIGHT + GAP :]
+    assert set(map(tuple, truth.reshape(-1, 3))) <= set(map(tuple, below.reshape(-1, 3)))
+    middle = np.array(matplotlib.colormaps["inferno"](0.5)[:3]) * 255 * 0.6  # it is 0 everywhere
+    gray = photograph @ (0.4 * np.array([0.299, 0.587, 0.114]))
+    assert np.abs(attention - (gray[..., None] + middle)).mean() < 2
 
 
 @pytest.mark.parametrize(

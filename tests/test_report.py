@@ -17,14 +17,21 @@ import torch
 from PIL import Image
 
 from dataset.labels import CLASSES_19, LabelSpace
-from utils.evaluation.pictures import Picture, attention_scale, color_map, error_map
+from utils.evaluation.pictures import (
+    ATTENTION_SCALE,
+    Picture,
+    attention_scale,
+    color_map,
+    error_map,
+)
 from utils.evaluation.report import RankedPanels, page
 from utils.evaluation.scores import Scores, score
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 EVIL = '<script>alert("x")</script> & "quoted"'
-TITLES = ("input", "prediction", "ground truth", "error", "attention")
+ATTENTION = "attention 0.480 to 0.520"
+TITLES = ("input", "prediction", "ground truth", "error", ATTENTION)
 
 
 class Page(HTMLParser):
@@ -76,7 +83,7 @@ def tiles() -> dict[str, Picture]:
     photo = rng.integers(0, 256, (48, 96, 3), dtype=np.uint8)
     classes = rng.integers(0, 19, (48, 96), dtype=np.uint8)
     return {
-        title: photo if title in ("input", "attention") else color_map(classes, CLASSES_19.colors)
+        title: photo if title in ("input", ATTENTION) else color_map(classes, CLASSES_19.colors)
         for title in TITLES
     }
 
@@ -189,12 +196,12 @@ def test_without_scores_the_images_are_in_order() -> None:
     ]  # fmt: skip
     assert any(text.endswith("in the order of the data.") for text in parsed.text("p"))
     assert parsed.text("span") == []
-    assert parsed.text("li")[19:] == ["attention 0", "1"]
+    assert parsed.text("li")[19:] == [ATTENTION_SCALE]
 
 
 def test_the_legend_shows_the_colors_of_the_pictures(parsed: Page) -> None:
     assert parsed.text("li") == [
-        *CLASSES_19.names, "right", "wrong", "ignored", "attention 0", "1"
+        *CLASSES_19.names, "error map:", "right", "wrong", "ignored", ATTENTION_SCALE
     ]  # fmt: skip
     swatches = [span["style"] or "" for span in parsed.all("span") if "style" in span]
     classes, label = np.array([[0, 1, 0]], np.uint8), np.array([[0, 0, 255]], np.uint8)
@@ -213,7 +220,7 @@ def test_the_legend_follows_the_pictures_which_are_small() -> None:
     scores = network_scores(CLASSES_19, ("wall", "fence", "pole"))
     parsed = Page(page("net.pth", "", scores, CLASSES_19, kept))
     assert parsed.text("dd")[1] == f"{100 * (scores.miou_13 or 0):.1f}"
-    assert parsed.text("li") == [*CLASSES_19.names, "right", "wrong", "ignored"]
+    assert parsed.text("li") == [*CLASSES_19.names, "error map:", "right", "wrong", "ignored"]
 
 
 @pytest.mark.parametrize("width", [1200, 420])
@@ -222,6 +229,7 @@ def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
     if browser is None:
         pytest.skip(f"no browser: {', '.join(BROWSERS)}")
     file, picture = tmp_path / "report.html", tmp_path / "report.png"
+    html = html.replace("vegetation</li>", 12 * "vegetation" + "</li>")
     file.write_text(html, encoding="utf-8")
 
     def browse(*options: str) -> str:

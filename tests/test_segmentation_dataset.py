@@ -1,7 +1,9 @@
 """The data sets: finding files, reading, resizing, mapping labels."""
 
+import os
 import pickle
 import re
+import shutil
 
 import cv2
 import numpy as np
@@ -163,15 +165,39 @@ def test_list_file_gives_images_and_order(tmp_path, separator):
 
 @pytest.mark.parametrize(
     "entry",
-    ["00099.png", "../labels/00001.png", "/etc/hosts", "C:\\a.png", "..\\labels\\00001.png"],
+    ["00099.png", "../labels/1.png", "/etc/hosts", "C:\\a.png", "..\\labels\\1.png", "\033[2J.png"],
 )
 def test_entry_that_is_not_in_the_folder_is_named(tmp_path, entry):
     write_gta5(tmp_path)
-    list_file, name = tmp_path / "list.txt", entry.replace("\\", "/")
+    list_file, name = tmp_path / "list.txt", entry.replace("\\", "/").replace("\033", r"\x1b")
     list_file.write_text(f"00001.png\n{entry}\n")
     message = f"{list_file} names {name}, which is not in {tmp_path / 'images'}"
     with pytest.raises(UserError, match=re.escape(message)):
         GTA5Dataset(tmp_path, SIZE, list_file)
+
+
+def test_label_maps_may_be_shared_by_a_link(tmp_path):
+    write_gta5(tmp_path, ("day/1.png", "dusk/1.png"))
+    shutil.rmtree(tmp_path / "labels/dusk")
+    (tmp_path / "labels/dusk").symlink_to("day")
+    dataset = GTA5Dataset(tmp_path, SIZE)
+    assert len(dataset) == 2
+    assert torch.equal(dataset[0].label, dataset[1].label)
+
+
+def test_no_name_forges_a_line_of_a_message(tmp_path):
+    root, name = tmp_path / os.fsdecode(b"caf\xe9\033"), "a\nerror: b.png"
+    write_gta5(root, (name,))
+    write(root / "labels" / name, np.full((30, 50), 99, np.uint8))
+    shown = re.escape(rf"{tmp_path}/caf\udce9\x1b/labels/a\nerror: b.png")
+    with pytest.raises(UserError, match=rf"^{shown} has no pixel.*\n  .*$"):
+        GTA5Dataset(root, SIZE)[0]
+    (root / "labels" / name).unlink()
+    with pytest.raises(UserError, match=rf"^1 of .*\n  expected: {shown}\n  .*$"):
+        GTA5Dataset(root, SIZE)
+    (root / "images" / name).unlink()
+    with pytest.raises(UserError, match=r"^no images under .*/caf\\udce9\\x1b\n  .*\n  .*$"):
+        GTA5Dataset(root, SIZE)
 
 
 def test_missing_label_map_is_named_with_its_place(tmp_path):

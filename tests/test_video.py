@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,17 +105,38 @@ def test_what_cannot_be_written_is_told(folder: str, size: tuple[int, int], tmp_
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"caf\xe9/a.mp4", b"a\nb.mp4"])
+def test_names_that_opencv_cannot_take_are_told(name: bytes, tmp_path: Path) -> None:
+    """It ends the process on one that is not UTF-8."""
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    write(tmp_path / "video.mp4", frames(3)).rename(path)
+    if b"\n" in name:
+        assert len(list(VideoFile(path))) == 3
+        assert write_video(path, frames(2), (64, 32), 25) == 2
+        return
+    shown = re.escape(str(path).replace("\udce9", r"\udce9"))
+    with pytest.raises(UserError, match=rf"{shown}.*not UTF-8\n  rename"):
+        VideoFile(path)
+    with pytest.raises(UserError, match=r"not UTF-8\n  rename"):
+        write_video(path, frames(2), (64, 32), 25)
+    assert os.listdir(path.parent) == [path.name]
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
 
 
-@pytest.mark.parametrize("case", ["text", "cut short", "no frames"])
+@pytest.mark.parametrize("case", ["text", "cut short", "no frames", "pipe"])
 def test_what_is_no_video_is_refused(case: str, tmp_path: Path) -> None:
     path = write(tmp_path / "video.mp4", frames(5))
     if case == "text":
         path.write_text("a letter to a friend\n" * 99)
     elif case == "cut short":
         cut(path)
+    elif case == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     else:
         write(path, [np.zeros((32, 64, 3), np.uint8)])
         content = path.read_bytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import cv2
 import matplotlib
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,11 @@ from dataset.transforms import network_input
 from utils.evaluation.predict import Prediction, predict
 
 ATTENTION_COLORS, CONFIDENCE_COLORS = "inferno", "viridis"
-ERROR_COLORS = {"right": (235, 235, 235), "wrong": (205, 40, 40), "ignored": (0, 0, 0)}
-ERROR, ATTENTION = "error", "attention"  # titles of tiles
+# No class of Cityscapes or SYNTHIA has a color like these.
+ERROR_COLORS = {"right": (235, 235, 235), "wrong": (140, 0, 255), "ignored": (0, 0, 0)}
+ERROR, ATTENTION = "error", "attention"  # how titles of tiles begin
+ATTENTION_SCALE = "attention, lowest to highest of the image"
+FLAT = 0.001  # a smaller range of attention is rounding, not structure
 GAP, TITLE, LINE, BAR = 8, 30, 24, 14  # of panels and legends, in pixels
 
 Picture = NDArray[np.uint8]
@@ -54,30 +58,49 @@ def heat_map(values: NDArray[np.floating], size: tuple[int, int], colors: str) -
         size: W, H of the picture; the values are interpolated bilinearly.
         colors: name of a matplotlib color map.
     """
-    grid = Image.fromarray(np.asarray(values, np.float32)).resize(size, Image.Resampling.BILINEAR)
-    return (matplotlib.colormaps[colors](np.asarray(grid))[..., :3] * 255).astype(np.uint8)
+    table = (matplotlib.colormaps[colors](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    levels = cv2.resize(np.asarray(values, np.float32), size, interpolation=cv2.INTER_LINEAR)
+    levels *= 256  # this and the next line are matplotlib's own rule
+    return table[np.minimum(levels, 255, out=levels).astype(np.uint8)]
 
 
 def overlay(picture: Picture, layer: Picture, alpha: float = 0.5) -> Picture:
     """Blend a layer over a picture of the same size; ``alpha`` is the layer's share, 0..1."""
-    return np.asarray(Image.blend(Image.fromarray(picture), Image.fromarray(layer), alpha))
+    return np.asarray(cv2.addWeighted(picture, 1 - alpha, layer, alpha, 0), np.uint8)
 
 
 def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture:
-    """Show an attention map, (h, w), 0..1, over its picture in gray."""
-    gray = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
-    return overlay(gray, heat_map(attention, picture.shape[1::-1], ATTENTION_COLORS), 0.6)
+    """Show an attention map, (h, w), over its picture in gray.
+
+    The colors span the map's own range (see `attention_title`): attention close to a constant, as
+    in an early network, would show nothing on a fixed scale.
+    """
+    low, high = attention.min(), attention.max()
+    flat = high - low < FLAT
+    shares = np.full_like(attention, 0.5) if flat else (attention - low) / (high - low)
+    gray = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return overlay(
+        np.asarray(gray, np.uint8), heat_map(shares, picture.shape[1::-1], ATTENTION_COLORS), 0.6
+    )
+
+
+def attention_title(attention: NDArray[np.floating]) -> str:
+    """Say which range the colors of `attention_over` span."""
+    low, high = attention.min(), attention.max()
+    if high - low < FLAT:
+        return f"{ATTENTION} {low:.3f} everywhere"
+    return f"{ATTENTION} {low:.3f} to {high:.3f}"
 
 
 def attention_scale(width: int) -> Picture:
-    """Return the colors of `attention_over` on mid gray, 0 to 1 from left to right."""
+    """Return the colors of `attention_over` on mid gray, lowest to highest from left to right."""
     return attention_over(np.full((BAR, width, 3), 128, np.uint8), np.linspace(0, 1, width)[None])
 
 
 def attention_picture(picture: Picture, attention: NDArray[np.floating]) -> Picture:
     """Show an attention map, (h, w), over its picture, with the scale below."""
     width = picture.shape[1]
-    samples = {"attention, 0 to 1": attention_scale(width // 3 + 1)}
+    samples = {attention_title(attention): attention_scale(width // 3 + 1)}
     return np.concatenate([attention_over(picture, attention), legend(samples, width)])
 
 
@@ -108,7 +131,7 @@ def tiles_of(
 
     Returns:
         Input and prediction; ground truth and errors if the label map names a class; attention if
-        the network has it.
+        the network has it, with its range in the title.
     """
     classes = prediction.classes.cpu().numpy()
     tiles = {"input": picture, "prediction": color_map(classes, colors)}
@@ -116,7 +139,8 @@ def tiles_of(
         tiles["ground truth"] = color_map(label, colors)
         tiles[ERROR] = error_map(classes, label, ignore_label)
     if prediction.attention is not None:
-        tiles[ATTENTION] = attention_over(picture, prediction.attention.float().cpu().numpy())
+        attention = prediction.attention.float().cpu().numpy()
+        tiles[attention_title(attention)] = attention_over(picture, attention)
     return tiles
 
 
@@ -193,12 +217,13 @@ def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture
             ImageDraw.Draw(canvas).text(place, title, "black", font, anchor="mm")
             canvas.paste(Image.fromarray(resized(tile, (width, height))), (left, TITLE))
         strips.append(np.asarray(canvas))
-    samples = swatches(space.names, space.colors)
+    width = strips[0].shape[1]
+    strips.append(legend(swatches(space.names, space.colors), width))
     if any(ERROR in tiles for tiles in rows):
-        samples |= swatches(ERROR_COLORS, ERROR_COLORS.values())
-    if any(ATTENTION in tiles for tiles in rows):
-        samples["attention, 0 to 1"] = attention_scale(120)
-    return np.concatenate([*strips, legend(samples, strips[0].shape[1])])
+        strips.append(legend(swatches(ERROR_COLORS, ERROR_COLORS.values()), width, "error map:"))
+    if any(title.startswith(ATTENTION) for tiles in rows for title in tiles):
+        strips.append(legend({ATTENTION_SCALE: attention_scale(120)}, width))
+    return np.concatenate(strips)
 
 
 def swatches(names: Iterable[str], colors: Iterable[Color]) -> dict[str, Picture]:
@@ -209,19 +234,23 @@ def swatches(names: Iterable[str], colors: Iterable[Color]) -> dict[str, Picture
     }
 
 
-def legend(samples: Mapping[str, Picture], width: int = 384) -> Picture:
+def legend(samples: Mapping[str, Picture], width: int = 384, heading: str = "") -> Picture:
     """Say what colors mean.
 
     Args:
         samples: text -> picture, 14 pixels high.
         width: of the legend, which has as many lines as it takes.
+        heading: what the samples have in common; before the first.
 
     Returns:
         RGB, uint8.
     """
     font = ImageFont.load_default(16)
-    strip = Image.new("RGB", (width, LINE * len(samples) + GAP), "white")
+    strip = Image.new("RGB", (width, LINE * (len(samples) + 1) + GAP), "white")
     draw, left, top = ImageDraw.Draw(strip), GAP, 0
+    if heading:
+        draw.text((left, LINE / 2), heading, "black", font, anchor="lm")
+        left += round(font.getlength(f"{heading} "))
     for text, sample in samples.items():
         right = left + sample.shape[1] + 6 + round(font.getlength(text))
         if left > GAP and right > width - GAP:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -34,7 +34,7 @@ class Prediction:
     attention: Tensor | None
     size: Sequence[int]
 
-    @cached_property
+    @functools.cached_property
     def classes(self) -> Tensor:
         """The class of each pixel: train ids, uint8, (H, W)."""
         return class_map(self.logits, self.size)
@@ -42,7 +42,11 @@ class Prediction:
     @property
     def confidence(self) -> Tensor:
         """The probability of each pixel's class: float32, (H, W), 1/C..1."""
-        return _upsample(self.logits, self.size).softmax(0).amax(0)
+        best = functools.reduce(torch.maximum, _upsampled(self.logits, self.size))
+        odds = torch.zeros_like(best)  # of all classes to the best
+        for scores in _upsampled(self.logits, self.size):
+            odds += scores.sub_(best).exp_()
+        return odds.reciprocal_()
 
 
 def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
@@ -152,14 +156,16 @@ def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
 
     The logits, (C, h, w), are upsampled bilinearly, corners not aligned.
     """
-    best = _upsample(logits[:1], size)
+    planes = _upsampled(logits, size)
+    best = next(planes)
     classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index in range(1, len(logits)):  # one by one: at 2048x1024 all 19 would take 160 MB
-        scores = _upsample(logits[index : index + 1], size)
+    for index, scores in enumerate(planes, 1):
         classes.masked_fill_(scores > best, index)
-        best = torch.maximum(best, scores)
-    return classes[0]
+        torch.maximum(best, scores, out=best)
+    return classes
 
 
-def _upsample(logits: Tensor, size: Sequence[int]) -> Tensor:
-    return F.interpolate(logits[None].float(), size=tuple(size), mode="bilinear")[0]  # (C, H, W)
+def _upsampled(logits: Tensor, size: Sequence[int]) -> Iterator[Tensor]:
+    """Yield each class's logits at size (H, W): all 19 of a large photograph take gigabytes."""
+    for plane in logits.detach().float():
+        yield F.interpolate(plane[None, None], size=tuple(size), mode="bilinear")[0, 0]

@@ -17,7 +17,13 @@ from PIL import Image
 
 from dataset.labels import LabelSpace
 from utils.evaluation.compare import Comparison
-from utils.evaluation.pictures import ERROR_COLORS, Picture, attention_scale, resized
+from utils.evaluation.pictures import (
+    ATTENTION_SCALE,
+    ERROR_COLORS,
+    Picture,
+    attention_scale,
+    resized,
+)
 from utils.evaluation.scores import Scores
 
 TILE_WIDTH = 320
@@ -102,6 +108,7 @@ def page(
         comparison=comparison,
         errors=ERROR_COLORS,
         attention=_data_uri(attention_scale(64)),
+        attention_scale=ATTENTION_SCALE,
     )
 
 

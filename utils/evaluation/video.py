@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.evaluation.pictures import Picture
 from utils.files import replace_when_done
 
@@ -28,19 +28,22 @@ class VideoFile:
         announced: how many frames the file says it holds; some formats only estimate it.
 
     Raises:
-        UserError: the file is not a video, is damaged at its beginning, or holds no frame.
+        UserError: the file is not a video, is damaged at its beginning, or holds no frame; or
+            its path is not UTF-8.
     """
 
     def __init__(self, path: Path) -> None:
-        # FFmpeg and OpenCV print nothing: the message below says it.
+        # FFmpeg prints nothing: the message below says it.
         os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        self._capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+        self._capture = cv2.VideoCapture()
+        if path.is_file():  # reading a pipe would wait until something is written into it
+            self._capture.open(_utf8(path.resolve()), cv2.CAP_FFMPEG)
         found, self._first = self._capture.read()
         self.frame_rate = self._capture.get(cv2.CAP_PROP_FPS)
         if not (found and self.frame_rate > 0 and math.isfinite(self.frame_rate)):
             raise UserError(
-                f"cannot read {path} as a video: it is not one, is damaged, or has no frame rate\n"
+                f"cannot read {printable(path)} as a video: it is not one, is damaged, or has no "
+                "frame rate\n"
                 "  convert it with `ffmpeg -i FILE new.mp4`; images are recognized by their "
                 "extension"
             )
@@ -71,16 +74,17 @@ def write_video(
         How many frames there were.
 
     Raises:
-        UserError: the file cannot be written; whatever was at ``path`` is unchanged.
+        UserError: the file cannot be written, or its path is not UTF-8; whatever was at ``path``
+            is unchanged.
     """
     count = 0
     with replace_when_done(path) as part:
         codec = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, frame_rate, size)
+        writer = cv2.VideoWriter(_utf8(part), cv2.CAP_FFMPEG, codec, frame_rate, size)
         try:
             if not writer.isOpened():
                 raise UserError(
-                    f"cannot write {path}: no mp4v video of {size[0]}x{size[1]}, "
+                    f"cannot write {printable(path)}: no mp4v video of {size[0]}x{size[1]}, "
                     f"{frame_rate:g} frames a second\n  choose another --snapshot_dir or size"
                 )
             for frame in frames:
@@ -91,10 +95,21 @@ def write_video(
         written = int(cv2.VideoCapture(str(part), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
         if written != count:  # OpenCV drops what it cannot write, and does not say so
             raise UserError(
-                f"cannot write {path}: {written} of {count} frames arrived\n"
+                f"cannot write {printable(path)}: {written} of {count} frames arrived\n"
                 "  free space, or choose another --snapshot_dir; all frames must have one size"
             )
     return count
+
+
+def _utf8(path: Path) -> str:
+    """Return a path as text; OpenCV crashes on one that is not UTF-8."""
+    text = str(path)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(
+            f"{printable(path)}: videos are not read from or written to a path that is not UTF-8\n"
+            "  rename the file or folder"
+        )
+    return text
 
 
 def _swap_channels(picture: Any) -> Picture:
