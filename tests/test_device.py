@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from model.SEAN import SEANet
-from utils.device import choose_device, random_state, restore_random_state, with_precision
+from utils.device import (
+    choose_device,
+    choose_precision,
+    random_state,
+    restore_random_state,
+    with_precision,
+)
 from utils.errors import UserError
 from utils.files import load_tensors, save_tensors
 
@@ -18,6 +24,29 @@ def test_a_missing_device_is_refused() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="no cuda device"):
             choose_device("cuda")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_takes_bf16_only_where_it_is_native(
+    native: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native)
+    for device in (cpu, cuda):
+        assert choose_precision("auto", device) == ("bf16" if native else "fp32")
+        assert choose_precision("fp32", device) == "fp32"
+    assert not capsys.readouterr().err
+    assert choose_precision("bf16", cpu) == "bf16"
+    assert ("no bfloat16 instructions" in capsys.readouterr().err) is not native
+
+
+def test_this_processor_is_recognized() -> None:
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "flags" not in flags:
+        pytest.skip("this system does not list its processor's instructions")
+    native = "avx512_bf16" in flags or "amx_bf16" in flags
+    assert choose_precision("auto", torch.device("cpu")) == ("bf16" if native else "fp32")
 
 
 def test_bf16_runs_the_network_in_bfloat16_with_float32_weights() -> None:
@@ -53,5 +82,5 @@ def test_generators_continue_where_they_were_saved(tmp_path: Path) -> None:
     expected = [draw(), draw()]
     torch.manual_seed(1)
     assert draw() != expected[0]
-    restore_random_state(load_tensors(tmp_path / "last.pth"), cpu)
+    restore_random_state(load_tensors(tmp_path / "last.pth", 10**6), cpu)
     assert [draw(), draw()] == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 import torch
@@ -36,6 +37,30 @@ def choose_device(name: str) -> torch.device:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
         return torch.device("cuda", torch.cuda.current_device())
     return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """Turn ``--precision`` into fp32 or bf16; warn of a bf16 that the device has to emulate.
+
+    Args:
+        name: fp32, bf16, or auto: bf16 if the device has instructions for it.
+        device: where the networks run.
+    """
+    native = False
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        found = torch.cpu.get_capabilities()
+        native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
+    if name == "auto":
+        return "bf16" if native else "fp32"
+    if name == "bf16" and not native:
+        print(
+            f"warning: this {device.type} has no bfloat16 instructions: --precision bf16 is many "
+            "times slower than fp32 here; --precision auto avoids it",
+            file=sys.stderr,
+        )
+    return name
 
 
 def place(network: nn.Module, device: torch.device) -> None:

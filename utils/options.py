@@ -34,9 +34,9 @@ class CommonOptions:
     )
     precision: str = option(
         "fp32",
-        "fp32 is the original's; bf16 needs a processor with bfloat16 instructions, keeps float32 "
-        "weights",
-        choices=("fp32", "bf16"),
+        "fp32 is the original's; bf16 keeps float32 weights; auto takes bf16 if the device has "
+        "instructions for it",
+        choices=("fp32", "bf16", "auto"),
     )
     num_workers: int | None = option(
         None, "loader processes per data set; by default chosen", integer(0, 256), fixed=False
@@ -275,12 +275,14 @@ def demo_training(prefix: str, source: str) -> dict[str, Any]:
         "data_dir_source": f"{DEMO_FOLDER}/{source}",
         "data_dir_target": f"{DEMO_FOLDER}/Cityscapes",
         "snapshot_dir": f"{DEMO_RUNS}/{prefix}",
+        "target_split": "train",
         "restore_from": "none",
         "width": 0.25,
         "input_size": (192, 96),
         "input_size_target": (256, 128),
         "batch_size": 2,
         "learning_rate": 5e-4,
+        "lr_schedule": "poly",
         "max_iters": 500,
         "val_interval": 250,
     }
