@@ -65,7 +65,8 @@ class Cache:
         array = make()
         part = self.folder / f"part-{uuid.uuid4().hex}.npy"
         try:
-            with replace_when_done(entry, part):
+            # After a power cut an entry may be cut short, which is noticed when it is read.
+            with replace_when_done(entry, part, sync=False):
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 np.save(part, array)
         except UserError as error:

@@ -20,12 +20,13 @@ from utils.errors import UserError, printable
 
 
 @contextlib.contextmanager
-def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
+def replace_when_done(path: Path, part: Path | None = None, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path; move the file to ``path`` when the block succeeds.
 
     Args:
         path: where the file goes. A file that is already there stays until the new one is complete.
         part: the temporary path; by default next to ``path``, with the same extension.
+        sync: whether to wait until the disk has it, so that it survives a power cut.
 
     Raises:
         UserError: the file cannot be written; whatever was at ``path`` is unchanged.
@@ -33,8 +34,9 @@ def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
     part = part or path.with_name(f".{path.stem}.part{path.suffix}")
     try:
         yield part
-        with open(part, "rb+") as file:
-            os.fsync(file.fileno())
+        if sync:
+            with open(part, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
         raise UserError(
@@ -44,7 +46,8 @@ def replace_when_done(path: Path, part: Path | None = None) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    _sync_folder(path.parent)
+    if sync:
+        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
