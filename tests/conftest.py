@@ -1,6 +1,33 @@
-"""Processes that run tests side by side (`pytest -n 2`) compute with one thread each."""
+"""What several test files draw from; and how they run side by side (`pytest -n 2`)."""
+
+from __future__ import annotations
 
 import os
+from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process computes with one thread
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; the programs under test inherit
+
+
+def drawn(
+    factory: pytest.TempPathFactory, sources: int, targets: int, size: tuple[int, int]
+) -> Path:
+    from dataset.demo import write_demo
+
+    folder = factory.mktemp("data")
+    write_demo(folder, "gta5", sources, targets, size)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GTA5 of 8 images and Cityscapes of 3, of 64x32; a test that changes them copies them."""
+    return drawn(tmp_path_factory, 8, 3, (64, 32))
+
+
+@pytest.fixture(scope="session")
+def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images and their labels, of 128x64."""
+    return drawn(tmp_path_factory, 0, 3, (128, 64)) / "Cityscapes"

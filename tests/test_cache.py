@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_nothing_and_is_one_warning(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
+        patch.setattr("numpy.save", full)
         with pytest.warns(UserWarning, match="No space left") as warned:
             assert_right(folder)
     message = f"cannot write the cache {folder / 'cache'}: No space left on device; going on"

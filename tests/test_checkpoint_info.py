@@ -1,7 +1,5 @@
 """What a checkpoint says of itself, and files that are no checkpoint."""
 
-import os
-import pickle
 import re
 import warnings
 from dataclasses import asdict, replace
@@ -217,56 +215,3 @@ def test_what_is_no_dense_tensor_is_refused(tmp_path, value):
         UserError, match=r"net\.pth is not a state dict of dense, unquantized tensors\n  "
     ):
         read_state_dict(tmp_path / "net.pth")
-
-
-def saved_bytes(tmp_path, content, **options):
-    torch.save(content, tmp_path / "saved", **options)
-    return (tmp_path / "saved").read_bytes()
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pytest.param(b"", id="empty"),
-        pytest.param(bytes(1000), id="zeros"),
-        pytest.param(b"these are not weights\n", id="text"),
-        pytest.param(b"<!DOCTYPE html><title>Quota exceeded</title>", id="web page"),
-        pytest.param(pickle.dumps([1, 2, 3], protocol=2), id="pickle"),
-    ],
-)
-def test_what_is_no_checkpoint_is_refused(tmp_path, content):
-    path = tmp_path / "net.pth"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        read_state_dict(path)
-    assert len(str(caught.value).splitlines()) <= 3
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.99])
-def test_truncated_checkpoint_is_refused(tmp_path, zipped, share):
-    state = {name: torch.randn(64, 64, 3, 3) for name in ("conv1_1.weight", "conv1_2.weight")}
-    whole = saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped)
-    path = tmp_path / "net.pth"
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=re.escape(str(path))):
-        read_state_dict(path)
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_file_is_not_run(tmp_path, zipped):
-    marker = tmp_path / "executed"
-
-    class Payload:
-        def __reduce__(self):
-            return os.mkdir, (str(marker),)
-
-    path = tmp_path / "net.pth"
-    state = {"aconv.weight": Payload()}
-    path.write_bytes(saved_bytes(tmp_path, state, _use_new_zipfile_serialization=zipped))
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        read_state_dict(path)
-    assert not marker.exists()
-    assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
-    pickle.loads(pickle.dumps(Payload()))
-    assert marker.exists()  # so that the payload would have worked

@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.demo import write_demo
 from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
-from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
+from tests.runs import save_network
 from tests.test_evaluation import SIZE, run
 from tests.test_evaluation_inputs import Capture, refused
 from tests.test_report import Page
+from tests.test_scores import naive_iou, naive_mean
 from utils.evaluation.compare import Comparison, compare, write_comparison
-from utils.files import save_tensors
 from utils.options import DEMO_EVALUATION, DEMO_RUNS
 
 NAMES = ("road", "wall", "sky", "never", "rare")
@@ -52,11 +51,8 @@ def compared(confusions: torch.Tensor) -> Comparison:
 
 def naive_shares(counts: np.ndarray) -> list[float]:
     """IoU of each class, then their mean."""
-    values = []
-    for index in range(len(counts)):
-        union = counts[index].sum() + counts[:, index].sum() - counts[index, index]
-        values.append(counts[index, index] / union if union else math.nan)
-    return [*values, float(np.nanmean(values))]
+    iou = naive_iou(counts.tolist())
+    return [*iou, naive_mean(iou)]
 
 
 def test_against_a_naive_paired_bootstrap() -> None:
@@ -151,18 +147,7 @@ def save(
     network = SEANet(space.num_classes, **({"width": 1 / 16} | variant))  # type: ignore[arg-type]
     for branch in network.classifier.conv2d_list:
         torch.nn.init.normal_(branch.weight, std=10)  # type: ignore[arg-type]
-    info = CheckpointInfo.of(network, space.names, space.colors, size, "")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_tensors(path, released(network, info))
-    return path
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three images and their labels, of 128x64."""
-    root = tmp_path_factory.mktemp("data")
-    write_demo(root, "gta5", count_source=0, count_target=3, size=(128, 64))
-    return root / "Cityscapes"
+    return save_network(path, network, space, size)
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +167,15 @@ def json_of(path: Path) -> dict:
 
 
 def test_both_are_scored_as_each_alone(
-    nets: Path,
-    data: Path,
-    tmp_path: Path,
-    capsys: Capture,
+    nets: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """Networks of other variants and widths; all other files are those of B."""
     for name in ("a", "b"):
-        run(nets / f"{name}.pth", data, tmp_path / name)
+        run(nets / f"{name}.pth", cityscapes, tmp_path / name)
     both = tmp_path / "both"
     capsys.readouterr()
-    run(nets / "b.pth", data, both, "--compare", nets / "a.pth", "--report", "--batch_size", 2)
+    more = ("--compare", nets / "a.pth", "--report", "--batch_size", 2)
+    run(nets / "b.pth", cityscapes, both, *more)
     alone = {name: json_of(tmp_path / f"{name}/scores.json") for name in ("a", "b")}
     result = json_of(both / "compare.json")
     for name in ("a", "b"):
@@ -218,17 +201,15 @@ def test_both_are_scored_as_each_alone(
 
 
 def test_a_network_does_not_differ_from_itself(
-    nets: Path,
-    data: Path,
-    tmp_path: Path,
+    nets: Path, cityscapes: Path, tmp_path: Path
 ) -> None:
-    run(nets / "b.pth", data, tmp_path, "--compare", nets / "b.pth")
+    run(nets / "b.pth", cityscapes, tmp_path, "--compare", nets / "b.pth")
     result = json_of(tmp_path / "compare.json")
     assert result["beyond_chance"] is False
     assert "no difference in mIoU beyond chance" in result["sentence"]
     assert {row["difference"] for row in result["iou"].values()} <= {0, None}
     assert result["iou"]["mIoU"]["interval_95_percent"] == [0, 0]
-    run(nets / "b.pth", data, tmp_path)
+    run(nets / "b.pth", cityscapes, tmp_path)
     assert not list(tmp_path.glob("compare.*")), "of an earlier run"
 
 
@@ -244,24 +225,20 @@ def test_a_network_does_not_differ_from_itself(
 )
 def test_what_cannot_be_compared_is_refused(
     name: str, more: list[str], fragments: tuple[str, ...],
-    nets: Path, data: Path, tmp_path: Path, capsys: Capture,
+    nets: Path, cityscapes: Path, tmp_path: Path, capsys: Capture,
 ) -> None:  # fmt: skip
-    message = refused(
-        capsys, nets / "b.pth", data, tmp_path / "maps", "--compare", nets / name, *more
-    )
+    compared_with = ("--compare", nets / name, *more)
+    message = refused(capsys, nets / "b.pth", cityscapes, tmp_path / "maps", *compared_with)
     assert all(fragment in message for fragment in fragments)
     assert not (tmp_path / "maps").exists()
 
 
 def test_demo_ends_with_three_rows(
-    data: Path,
-    tmp_path: Path,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
+    cityscapes: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     teacher = save(Path(DEMO_EVALUATION["restore_from"]), 2, CLASSES_19, SIZE)
-    run(teacher, data, Path("maps"), "--demo")
+    run(teacher, cityscapes, Path("maps"), "--demo")
     table = capsys.readouterr().out.partition("mIoU in %\n")[2].splitlines()
     assert [line.split()[0] for line in table] == ["SEAN", "report:"]
     save(Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth"), 1, CLASSES_19, SIZE)
@@ -270,7 +247,7 @@ def test_demo_ends_with_three_rows(
     metrics = Path(DEMO_RUNS, "oracle/metrics.jsonl")
     metrics.parent.mkdir()
     metrics.write_text('{"iteration": 1, "loss": 2}\n' + "\n".join(lines) + "\n")
-    run(teacher, data, Path("maps"), "--demo")
+    run(teacher, cityscapes, Path("maps"), "--demo")
     *table, last = capsys.readouterr().out.partition("mIoU in %\n")[2].splitlines()
     rows = {line[:14].strip(): float(line[14:]) for line in table}
     assert list(rows) == ["source only", "SEAN", "oracle"]

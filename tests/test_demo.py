@@ -8,6 +8,7 @@ from PIL import Image
 from dataset.demo import draw_scene, write_demo
 from dataset.demo.canvas import Canvas
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
+from tests.runs import contents
 from utils.errors import UserError
 
 SIZE = (128, 64)
@@ -29,11 +30,6 @@ def scenes():
         pairs = [draw_scene(np.random.default_rng((7, i)), (256, 128), domain) for i in range(60)]
         drawn[domain] = tuple(map(np.stack, zip(*pairs, strict=True)))
     return drawn
-
-
-def contents(root):
-    files = (path for path in sorted(root.rglob("*")) if path.is_file())
-    return {str(path.relative_to(root)): path.read_bytes() for path in files}
 
 
 def cityscapes_files(count):
@@ -82,7 +78,7 @@ def test_gta5_and_cityscapes_files(gta5):
     markers = {"GTA5/demo.json", "Cityscapes/demo.json"}
     files = contents(gta5)
     assert set(files) == source | cityscapes_files(TARGET) | markers
-    images = [name for name in files if "images" in name or "leftImg8bit" in name]
+    images = sorted(name for name in files if "images" in name or "leftImg8bit" in name)
     assert len({files[name] for name in images}) == SOURCE + 2 * TARGET  # no image twice
     with Image.open(gta5 / images[0]) as image:
         assert (image.mode, image.size) == ("RGB", SIZE)

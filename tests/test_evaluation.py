@@ -17,13 +17,12 @@ from PIL import Image
 
 import evaluation
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, LEFT_OUT_OF_13
 from dataset.transforms import network_input
-from model.checkpoint import CheckpointInfo, load_network, released
+from model.checkpoint import load_network
 from model.SEAN import SEANet
 from tests.reference import as_tensors, fixture
-from utils.files import save_tensors
+from tests.runs import save_network
 
 SIZE = (64, 32)
 OFFICIAL_NAMES = {"light": "traffic light", "sign": "traffic sign"}
@@ -39,23 +38,17 @@ class Evaluated(NamedTuple):
     names: list[str]
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three images and their labels, of 128x64."""
-    root = tmp_path_factory.mktemp("data")
-    write_demo(root, "gta5", count_source=0, count_target=3, size=(128, 64))
-    return root / "Cityscapes"
-
-
 @pytest.fixture(scope="module", params=[19, 16])
-def checkpoint(request: Any, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights with which many classes are predicted: no class's logits are larger on average.
 
     The file of 16 classes describes itself; that of 19 is as the original's.
     """
     network = SEANet(request.param)
     network.load_state_dict(as_tensors(fixture.reference_state(request.param)))
-    images = torch.stack([sample.image for sample in CityscapesDataset(data, SIZE, labels="none")])
+    images = torch.stack(
+        [sample.image for sample in CityscapesDataset(cityscapes, SIZE, labels="none")]
+    )
     with torch.no_grad():
         logits = network(network_input(images)).logits
         spread = logits.std((0, 2, 3))
@@ -64,10 +57,9 @@ def checkpoint(request: Any, data: Path, tmp_path_factory: pytest.TempPathFactor
             convolution.bias /= spread
         network.classifier.conv2d_list[0].bias -= logits.mean((0, 2, 3)) / spread
     path = tmp_path_factory.mktemp("weights") / f"{request.param}.pth"
-    info = CheckpointInfo.of(
-        network, CLASSES_16.names, CLASSES_16.colors, SIZE, "adapts from A to B"
-    )
-    save_tensors(path, network.state_dict() if request.param == 19 else released(network, info))
+    if request.param == 16:
+        return save_network(path, network, CLASSES_16, SIZE, "adapts from A to B")
+    torch.save(network.state_dict(), path)
     return path
 
 
@@ -80,10 +72,12 @@ def run(checkpoint: Path, data: Path, folder: Path, *more: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def evaluated(checkpoint: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
+def evaluated(
+    checkpoint: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Evaluated:
     folder = tmp_path_factory.mktemp("maps")
     more = () if load_network(checkpoint)[1].names else ("--input_size", "64,32")
-    run(checkpoint, data, folder, "--save_label_ids", "--report", *more)
+    run(checkpoint, cityscapes, folder, "--save_label_ids", "--report", *more)
     scores = json.loads((folder / "scores.json").read_text())
     iou = [np.nan if value is None else value for value in scores["class_iou"].values()]
     return Evaluated(folder, scores, iou, list(scores["class_iou"]))
@@ -97,11 +91,11 @@ def read(path: Path) -> Any:
     return np.asarray(Image.open(path))
 
 
-def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, data: Path) -> None:
+def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, cityscapes: Path) -> None:
     """From the files alone, class by class."""
-    labels = [read(path) for path in sorted((data / "gtFine/val").rglob("*_gtFine_labelIds.png"))]
-    label = np.stack(labels)
-    prediction = np.stack([read(evaluated.folder / f"{stem}.png") for stem in stems(data)])
+    files = sorted((cityscapes / "gtFine/val").rglob("*_gtFine_labelIds.png"))
+    label = np.stack([read(path) for path in files])
+    prediction = np.stack([read(evaluated.folder / f"{stem}.png") for stem in stems(cityscapes)])
     assert prediction.shape == (3, 64, 128)
     ids = [CITYSCAPES_IDS[name] for name in evaluated.names]
     known = np.isin(label, ids)
@@ -121,9 +115,9 @@ def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, data: Path) ->
         assert evaluated.scores["miou_13"] == pytest.approx(np.nanmean(kept), rel=1e-12)
 
 
-def test_protocol(evaluated: Evaluated, data: Path, checkpoint: Path) -> None:
+def test_protocol(evaluated: Evaluated, cityscapes: Path, checkpoint: Path) -> None:
     protocol = (evaluated.folder / "Evaluation.txt").read_text().splitlines()[0]
-    for fact in (checkpoint, data, "3 images", "split val", "64x32", "fp32", "own size"):
+    for fact in (checkpoint, cityscapes, "3 images", "split val", "64x32", "fp32", "own size"):
         assert str(fact) in protocol
     assert ("; training: adapts from A to B" in protocol) == (checkpoint.stem == "16")
     assert evaluated.scores["protocol"] == protocol
@@ -134,14 +128,14 @@ def test_protocol(evaluated: Evaluated, data: Path, checkpoint: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(evaluated: Evaluated, data: Path) -> dict[str, Any]:
+def judged(evaluated: Evaluated, cityscapes: Path) -> dict[str, Any]:
     """What cityscapesScripts says of the label-id maps; it finds them by the images' names."""
     arguments = Namespace(**vars(official.args))
     arguments.predictionPath = str(evaluated.folder / "label_ids")
     arguments.evalInstLevelScore = False  # that needs instance maps
     arguments.JSONOutput = False
     arguments.quiet = True
-    labels = sorted(map(str, (data / "gtFine/val").rglob("*_gtFine_labelIds.png")))
+    labels = sorted(map(str, (cityscapes / "gtFine/val").rglob("*_gtFine_labelIds.png")))
     predictions = [official.getPrediction(arguments, label) for label in labels]
     return official.evaluateImgLists(predictions, labels, arguments)
 

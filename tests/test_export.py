@@ -14,11 +14,10 @@ from torch import Tensor
 
 from dataset.labels import CLASSES_19
 from dataset.transforms import MEAN_BGR
-from model.checkpoint import CheckpointInfo, released
 from model.export import EXTENSIONS, main
 from model.SEAN import SEANet
 from tests.reference import reference_network
-from utils.files import save_tensors
+from tests.runs import save_network
 
 # The smallest allowed, multiples of 8 and others, odd numbers of cells; 64x96 is what is traced.
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24)]
@@ -77,11 +76,8 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> tuple[SEANet, Path]:
     torch.manual_seed(0)
     network = SEANet(19, classifier_branches=4, use_attention=False, width=1 / 16).eval()
     network.requires_grad_(False)
-    space = CLASSES_19
-    info = CheckpointInfo.of(network, space.names, space.colors, (144, 72), "trains on a alone")
     path = tmp_path_factory.mktemp("weights") / "ablation.pth"
-    save_tensors(path, released(network, info))
-    return network, path
+    return network, save_network(path, network, CLASSES_19, (144, 72), "trains on a alone")
 
 
 @pytest.fixture(scope="module", params=EXTENSIONS)

@@ -200,14 +200,14 @@ def test_flipped_bit_anywhere_is_detected_or_harmless(tmp_path):
     assert harmful == []
 
 
-@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.9, 0.999])
-def test_truncated_file_is_detected(tmp_path, share):
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9, 0.999])
+def test_truncated_file_is_detected(tmp_path, share, zipped):
     path = tmp_path / "last.pth"
-    save_tensors(path, content())
+    torch.save(content(), path, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(UserError, match=re.escape(str(path))):
-        load_tensors(path, MOST)
+    refuse_to_load(path)
 
 
 def test_missing_file_and_folder_are_named(tmp_path):
@@ -216,11 +216,12 @@ def test_missing_file_and_folder_are_named(tmp_path):
             load_tensors(path, MOST)
 
 
-def refuse_to_load(path, reason):
+def refuse_to_load(path, reason=""):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserError, match=rf"{re.escape(str(path))} .*{reason}.*\n  ") as caught:
             load_tensors(path, MOST)
+    assert len(str(caught.value).splitlines()) == 2
     assert "weights_only" not in str(caught.value)  # no advice to switch the protection off
 
 
@@ -262,13 +263,32 @@ def test_pickles_of_any_protocol_are_refused_quietly(tmp_path, protocol):
             load_tensors(tmp_path / "net2.pth", MOST)
 
 
-def test_code_in_a_file_is_not_run(tmp_path):
-    marker = tmp_path / "executed"
+@pytest.mark.parametrize("kind", ["zipped", "older", "pickle"])
+def test_code_in_a_file_is_not_run(tmp_path, kind):
+    path, marker = tmp_path / "last.pth", tmp_path / "executed"
 
     class Payload:
         def __reduce__(self):
             return os.mkdir, (str(marker),)
 
-    torch.save({"epoch": Payload()}, tmp_path / "last.pth")
-    refuse_to_load(tmp_path / "last.pth", "something other than tensors and plain values")
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps(Payload(), protocol=2))
+    else:
+        torch.save({"epoch": Payload()}, path, _use_new_zipfile_serialization=kind == "zipped")
+    refuse_to_load(path, "something other than tensors and plain values")
     assert not marker.exists()
+    pickle.loads(pickle.dumps(Payload()))
+    assert marker.exists()  # so that the payload would have worked
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", bytes(1000), b"these are not weights\n"),
+        *(b"<!DOCTYPE html><title>Quota exceeded</title>", pickle.dumps([1, 2, 3], protocol=2)),
+    ],
+    ids=["empty", "zeros", "text", "web page", "pickle"],
+)
+def test_what_is_no_file_of_tensors_is_refused(tmp_path, content):
+    (tmp_path / "net.pth").write_bytes(content)
+    refuse_to_load(tmp_path / "net.pth")

@@ -5,17 +5,14 @@ The generator of a case is seeded with its number, so that a failure can be repe
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import re
 import shutil
-import signal
 import struct
-import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ import torch
 import evaluation
 import SEAN_GTA5
 from dataset.demo import write_demo
+from tests.runs import contents, run_main
 
 CASES = int(os.environ.get("FUZZ_CASES", 20))  # of each kind
 CLASSES = """classes:
@@ -63,17 +61,6 @@ def own_classes(root: Path, output: Path) -> Words:
 def resuming(root: Path, output: Path) -> Words:
     shutil.copytree(root / "run", output)
     return [*training(root, output), "--max_iters", 2, "--resume"]
-
-
-def run(program: Any, arguments: Words) -> int:
-    """Run a program in this process; return its exit status."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *map(str, arguments)])
-        try:
-            program.main()
-        except SystemExit as end:
-            return int(end.code or 0)
-    return 0
 
 
 def damage(content: bytes, rng: random.Random) -> bytes:
@@ -154,26 +141,14 @@ KINDS = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Data, a list, a classes file, and a finished run. Signal handlers are restored."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data, a list, a classes file, and a finished run."""
     root = tmp_path_factory.mktemp("whole")
     write_demo(root, "gta5", count_source=2, count_target=1, size=(64, 32))
     (root / "val.txt").write_text(IMAGE.removeprefix("Cityscapes/leftImg8bit/val/") + "\n")
     (root / "classes.yaml").write_text(CLASSES)
-    assert run(SEAN_GTA5, training(root, root / "run")) == 0
-    yield root
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def contents(folder: Path, *besides: str) -> dict[str, str]:
-    """Return a digest of each file, by its path in the folder."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name not in besides
-    }
+    assert run_main(SEAN_GTA5.main, *training(root, root / "run")) == 0
+    return root
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -189,7 +164,7 @@ def test_one_message_or_a_result(
         command = arguments(root, output)
         before, saved = contents(root), contents(output, ".lock")
         capfd.readouterr()
-        status = run(program, command)
+        status = run_main(program.main, *command)
         shown = "".join(capfd.readouterr())
         assert status in (0, 2), f"case {case}: {shown}"
         messages = re.findall(r"^error: ", shown, re.MULTILINE)

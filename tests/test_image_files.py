@@ -138,7 +138,7 @@ def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
 @pytest.mark.parametrize(("kind", "reason"), [("PNG", "colors"), ("JPEG", "PNG files")])
 def test_label_map_of_colors_or_with_losses_is_refused(tmp_path, rgb, ids, kind, reason):
     path = save(tmp_path / "label.png", rgb if kind == "PNG" else ids, format=kind)
-    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: .*{reason}"):
+    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: .*{reason}.*\n  "):
         read_label_ids(path)
 
 
@@ -149,7 +149,7 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
     if content is not None:
         path.write_bytes(content)
     for bad in (path, tmp_path):
-        with pytest.raises(UserError, match=re.escape(f"cannot read {bad}: ")):
+        with pytest.raises(UserError, match=rf"cannot read {re.escape(str(bad))}: .*\n  "):
             read(bad)
 
 
@@ -239,7 +239,7 @@ def test_any_error_of_a_decoder_names_the_file(tmp_path, rgb):
         read_image(path)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9, 0.98])
 @pytest.mark.parametrize("kind", ["png", "jpg", "label", "palette"])
 def test_truncated_file_is_not_read_half(tmp_path, rgb, ids, kind, share):
     path = tmp_path / ("a.jpg" if kind == "jpg" else "a.png")

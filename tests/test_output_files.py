@@ -18,6 +18,7 @@ from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16
 from dataset.segmentation_dataset import SegmentationDataset
+from tests.runs import contents
 from utils.errors import UserError
 from utils.evaluation import output_files
 from utils.evaluation.output_files import REPORT, RESULTS, OutputFiles
@@ -135,10 +136,6 @@ def test_files_that_links_lead_to_are_not_replaced(
     with pytest.raises(UserError, match=refusal):
         OutputFiles(options, dataset(tmp_path / "data"))
     assert contents(tmp_path) == before
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_pictures_of_an_image_are_drawn_one_by_one(

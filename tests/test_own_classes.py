@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from dataset.custom_dataset import read_classes
 from dataset.gta5_dataset import GTA5Dataset
 from examples.own_classes.draw import draw
 from tests.parity import ROOT
+from tests.runs import run_main
 
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"
 NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
@@ -49,14 +49,7 @@ class Trained(NamedTuple):
 
 
 def run(program: Callable[[], None], options: dict[str, object], *flags: str) -> int:
-    words = [str(word) for pair in options.items() for word in pair]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["program", *words, *flags])
-        try:
-            program()
-        except SystemExit as ended:
-            return int(ended.code or 0)
-    return 0
+    return run_main(program, *(word for pair in options.items() for word in pair), *flags)
 
 
 def train(options: dict[str, object], *flags: str) -> int:

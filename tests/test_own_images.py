@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from dataset.labels import LabelSpace
 from dataset.transforms import MEAN_BGR
 from model.SEAN import Output
+from tests.runs import contents
 from tests.test_video import frames, write
 from utils.errors import UserError
 from utils.evaluation.own_images import predict_own_images
@@ -70,8 +71,7 @@ def predict(source: Path, folder: Path, **options: object) -> None:
 
 def written(folder: Path) -> list[str]:
     """What the user sees: neither the lock nor the list of the files."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    return sorted(str(file) for file in files if file.name[0] != ".")
+    return sorted(name for name in contents(folder) if Path(name).name[0] != ".")
 
 
 def read(path: Path) -> NDArray[np.uint8]:
@@ -223,14 +223,12 @@ def test_what_would_do_harm_is_refused(
         Image.new("RGB", (8, 8)).save(photos / more)
     if "letter" in more or "\n" in more:
         (photos / more).write_text("dear reader")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before = contents(tmp_path)
     with pytest.raises(UserError) as caught:
         predict(tmp_path / source, tmp_path / folder)
     assert fragment in str(caught.value)
     assert "\n  " in str(caught.value)
-    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    after.pop(tmp_path / "photographs/.lock", None)
-    assert after == before
+    assert contents(tmp_path, ".lock") == before
 
 
 @pytest.mark.parametrize(

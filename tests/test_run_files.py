@@ -158,15 +158,14 @@ def test_an_unchanged_run_is_resumed(interrupted: RunFiles) -> None:
     ],
 )
 def test_a_changed_run_is_refused(
-    changes: dict[str, Any],
-    processes: int,
-    data: dict[str, str],
-    named: list[str],
+    changes: dict[str, Any], processes: int, data: dict[str, str], named: list[str],
     interrupted: RunFiles,
-) -> None:
+) -> None:  # fmt: skip
     options = dataclasses.replace(TrainingOptions(), resume=True, **changes)
     with pytest.raises(UserError) as caught:
         interrupted.open_run(options, fixed(options, processes, **data), True)
-    listed = str(caught.value).splitlines()[0].partition("other options or data: ")[2]
+    problem, remedy = str(caught.value).splitlines()
+    assert "--restore_from" in remedy
+    listed = problem.partition("other options or data: ")[2]
     assert len(listed.split(", ")) == len(named)
     assert all(text in listed for text in named)

@@ -80,7 +80,9 @@ def test_the_experiments_are_the_papers(
     started = start(root, script=script)
     assert started.prefix == prefix
     assert started.student.num_classes == classes
-    assert started.options.attention_threshold == threshold
+    options = started.options
+    assert options.attention_threshold == threshold
+    assert (options.target_split, options.precision) == ("val", "fp32")
     for dataset in (started.source, started.target, started.scored):
         assert dataset.label_space.num_classes == classes
     assert (started.source.labels, started.target.labels) == ("resized", "none")

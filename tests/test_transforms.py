@@ -10,8 +10,9 @@ from dataset.transforms import network_input, resize_image
 
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("size", [(40, 24), (61, 47), (130, 90), (77, 53)])
-def test_images_are_resized_as_by_pillow(size, exact):
-    image = np.random.default_rng(0).integers(0, 256, (53, 77, 3), dtype=np.uint8)
+@pytest.mark.parametrize("shape", [(53, 77), (1, 1)])
+def test_images_are_resized_as_by_pillow(shape, size, exact):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
     resized = resize_image(image, size, exact)
     assert resized.dtype == np.uint8
