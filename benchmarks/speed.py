@@ -45,6 +45,7 @@ from utils.options import TrainingOptions
 from utils.training.log import environment
 
 DRAWN = 2  # different images in each domain; a block of more images repeats them
+PRECISIONS = ("fp32", "bf16")
 PARTS = ("step", "end_to_end", "loader", "counted", "memory")
 RUN_IMAGES = 6 * 24966
 RUN_SCORED = 300 * 500
@@ -58,7 +59,11 @@ class SpeedOptions:
 
     parts: tuple[str, ...] = option(PARTS[:3], "what to measure", harness.several(str, PARTS))
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    precision: str = option("fp32", "of the project's networks", choices=("fp32", "bf16"))
+    precision: tuple[str, ...] = option(
+        ("fp32",),
+        "of the project's networks, fp32 or bf16 or both",
+        harness.several(str, PRECISIONS),
+    )
     input_size: Size = option((1024, 512), "at which images enter the network", size)
     batch_size: int = option(1, "images of each domain an iteration", integer(1))
     images: int = option(8, "images of each domain in a timed block", integer(1))
@@ -83,7 +88,8 @@ def main(arguments: Sequence[str]) -> None:
             if part == "memory":
                 measure_memory(given.iterations)
             elif part == "counted":
-                show_counts(given.input_size, given.batch_size, given.precision)
+                for precision in given.precision:
+                    show_counts(given.input_size, given.batch_size, precision)
             else:
                 BLOCKS[part](draw_data(given, Path(folder)), given)
 
@@ -102,7 +108,6 @@ def draw_data(given: SpeedOptions, root: Path) -> TrainingOptions:
         input_size=given.input_size,
         batch_size=given.batch_size,
         device=given.device,
-        precision=given.precision,
         compile=given.compile,
     )
 
@@ -119,9 +124,15 @@ def repeat_files(folder: Path, count: int) -> None:
         os.link(like, like.with_name(like.name.replace(number, further, 1)))
 
 
-def both(make: Callable[..., Block], options: TrainingOptions) -> dict[str, Any]:
-    """Return the two paths' blocks for `alternate`."""
-    return {"plain": (make, PlainPath, options), "project": (make, ProjectPath, options)}
+def paths(make: Callable[..., Block], options: TrainingOptions, given: SpeedOptions) -> Any:
+    """Return the blocks of the plain path, and of the project in each precision."""
+    sides = {
+        f"project, {precision}": (
+            make, ProjectPath, dataclasses.replace(options, precision=precision)
+        )
+        for precision in given.precision
+    }  # fmt: skip
+    return {"plain": (make, PlainPath, options), **sides}
 
 
 def show(title: str, sides: dict[str, Any], given: SpeedOptions, columns: Columns) -> None:
@@ -151,7 +162,7 @@ def step(options: TrainingOptions, given: SpeedOptions) -> None:
         }
 
     options = dataclasses.replace(options, num_workers=0)
-    show("step", both(step_block, options), given, columns)
+    show("step", paths(step_block, options, given), given, columns)
 
 
 def step_block(path_type: Any, options: TrainingOptions) -> Block:
@@ -198,7 +209,7 @@ def end_to_end(options: TrainingOptions, given: SpeedOptions) -> None:
             "full run, hours": f"{run / 3600:.1f}",
         }
 
-    show("training", both(end_to_end_block, options), given, columns)
+    show("training", paths(end_to_end_block, options, given), given, columns)
 
 
 def end_to_end_block(path_type: Any, options: TrainingOptions) -> Block:

@@ -161,6 +161,14 @@ def test_counts_of_an_iteration() -> None:
     assert memory > 4 * 5 * 0.98 * weights
 
 
+def test_each_precision_is_compared_with_the_plain_path(options: TrainingOptions) -> None:
+    given = speed.SpeedOptions(precision=("fp32", "bf16"))
+    sides = speed.paths(speed.step_block, options, given)
+    assert [(path.__name__, side.precision) for _, path, side in sides.values()] == [
+        ("PlainPath", "fp32"), ("ProjectPath", "fp32"), ("ProjectPath", "bf16"),
+    ]  # fmt: skip
+
+
 def count_blocks(*values: float) -> Block:
     remaining = iter(values)
     return lambda: {"time": next(remaining), "peak": 5.0}
