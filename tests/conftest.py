@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,3 +32,10 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images and their labels, of 128x64."""
     return drawn(tmp_path_factory, 0, 3, (128, 64)) / "Cityscapes"
+
+
+@pytest.fixture
+def rng() -> Any:
+    import numpy as np
+
+    return np.random.default_rng(0)

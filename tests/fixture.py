@@ -14,41 +14,18 @@ implementation, run in float32 on a CPU on exactly these inputs.
 from __future__ import annotations
 
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-VGG_CHANNELS = [
-    (3, 64),
-    (64, 64),
-    (64, 128),
-    (128, 128),
-    (128, 256),
-    (256, 256),
-    (256, 256),
-    (256, 512),
-    (512, 512),
-    (512, 512),
-    (512, 512),
-    (512, 512),
-    (512, 512),
-]
+VGG_CHANNELS = list(pairwise((3, 64, 64, 128, 128, *[256] * 3, *[512] * 6)))
 VGG_INDICES = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27]
 CAFFE_NAMES = [
-    "conv1_1",
-    "conv1_2",
-    "conv2_1",
-    "conv2_2",
-    "conv3_1",
-    "conv3_2",
-    "conv3_3",
-    "conv4_1",
-    "conv4_2",
-    "conv4_3",
-    "conv5_1",
-    "conv5_2",
-    "conv5_3",
+    f"conv{block}_{layer}"
+    for block, layers in enumerate((2, 2, 3, 3, 3), 1)
+    for layer in range(1, layers + 1)
 ]
 
 

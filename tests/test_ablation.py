@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.ablation import main, read_scores, read_variant, table
-from dataset.demo import write_demo
+from tests.runs import words
 from utils.errors import UserError
 
 METRICS = """{"iteration": 10, "loss": 2.0}
@@ -123,21 +123,17 @@ def test_a_failed_run_ends_the_others(started: list[list[str]]) -> None:
 
 
 def test_an_interrupted_run_is_resumed_and_a_finished_one_is_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    domains: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_demo(tmp_path, "gta5", count_source=2, count_target=1, size=(64, 32))
-    words = ["--variants", "sean", "--seeds", "0", "--folder", str(tmp_path / "runs"), "--"]
-    words += ["--data_dir_source", str(tmp_path / "GTA5"), "--input_size", "64,32"]
-    words += ["--data_dir_target", str(tmp_path / "Cityscapes"), "--restore_from", "none"]
-    words += ["--input_size_target", "64,32", "--num_workers", "0", "--device", "cpu"]
-    words += ["--max_iters", "2"]
+    given = ["--variants", "sean", "--seeds", "0", "--folder", str(tmp_path / "runs"), "--"]
+    given += words(domains, tmp_path / "runs", max_iters=2)
     with pytest.raises(UserError, match="status is 0"):
-        main([*words, "--max_hours", "0"])  # saves and stops after an iteration
-    main(words)
+        main([*given, "--max_hours", "0"])  # saves and stops after an iteration
+    main(given)
     output = tmp_path / "runs/sean_seed0/output.txt"
     assert "resumed at iteration 1" in output.read_text()
     os.utime(output, (0, 0))
     capsys.readouterr()
-    main(words)
+    main(given)
     assert output.stat().st_mtime == 0
     assert "started" not in capsys.readouterr().out

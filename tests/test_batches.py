@@ -39,8 +39,8 @@ def make(
     return DomainBatches(*data, options, torch.device("cpu"), processes or Processes())
 
 
-def names(batches: DomainBatches, epoch: int = 0, first: int = 0) -> list[tuple[str, ...]]:
-    return [batch.names for batch in batches.epoch(epoch, first)]
+def names(batches: DomainBatches, epoch: int = 0) -> list[tuple[str, ...]]:
+    return [batch.names for batch in batches.epoch(epoch, 0)]
 
 
 def test_an_epoch_visits_every_source_image_and_repeats_the_target(data: Any) -> None:
@@ -55,17 +55,6 @@ def test_an_epoch_visits_every_source_image_and_repeats_the_target(data: Any) ->
     assert names(make(data, seed=1)) != visited
 
 
-def test_an_epoch_continues_anywhere(data: Any) -> None:
-    assert names(make(data), epoch=2, first=4) == names(make(data), epoch=2)[4:]
-
-
-def test_without_shuffling_the_lists_are_followed(data: Any) -> None:
-    source, target = data
-    assert names(make(data, no_shuffle=True)) == [
-        (source.names[i], target.names[i % 3]) for i in range(7)
-    ]
-
-
 def test_batches_hold_network_inputs_and_labels(data: Any) -> None:
     batch = next(make(data, no_shuffle=True, batch_size=2).epoch(0, 0))
     for i in range(2):
@@ -73,12 +62,6 @@ def test_batches_hold_network_inputs_and_labels(data: Any) -> None:
         assert torch.equal(batch.labels[i], data[0][i].label.long())
         assert torch.equal(batch.target[i], network_input(data[1][i].image[None])[0])
     assert batch.labels.dtype == torch.int64
-
-
-def test_processes_share_an_iteration(data: Any) -> None:
-    whole = names(make(data, batch_size=2))
-    shares = [names(make(data, Processes(rank, 2))) for rank in range(2)]
-    assert [{*a, *b} for a, b in zip(*shares, strict=True)] == [set(batch) for batch in whole]
 
 
 @pytest.mark.parametrize("changes", [{"source_only": True}, {"oracle": True}, {"st_weight": 0.0}])

@@ -18,6 +18,7 @@ from dataset.check import main
 from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS
 from tests.parity import ROOT
+from tests.runs import run_main
 
 
 @pytest.fixture
@@ -43,9 +44,8 @@ Check = Callable[..., Result]
 @pytest.fixture
 def check(capsys: pytest.CaptureFixture[str]) -> Check:
     def run(*words: object) -> Result:
-        with pytest.raises(SystemExit) as ended:
-            main(list(map(str, words)))
-        return Result(ended.value.code, *capsys.readouterr())
+        status = run_main(lambda: main(list(map(str, words))))
+        return Result(status, *capsys.readouterr())
 
     return run
 

@@ -130,6 +130,7 @@ def test_an_option_that_contradicts_the_file_is_refused(
         {"names": CLASSES_16.names, "colors": CLASSES_16.colors},
         {"names": ("road",) * 19},
         {"names": 7},
+        {"protocol": "a line\nand another"},
         {"colors": CLASSES_19.colors[:18]},
         {"colors": ((0, 0, 256),) * 19},
         {"colors": (7,) * 19},

@@ -12,9 +12,9 @@ import torch
 
 from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
 from model.SEAN import SEANet
-from tests.runs import save_network
+from tests.runs import Capture, save_network
 from tests.test_evaluation import SIZE, run
-from tests.test_evaluation_inputs import Capture, refused
+from tests.test_evaluation_inputs import refused
 from tests.test_report import Page
 from tests.test_scores import naive_iou, naive_mean
 from utils.evaluation.compare import Comparison, compare, write_comparison

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from dataset.description import Description, files_below, read_list
 from dataset.gta5_dataset import GTA5
 from dataset.synthia_dataset import SYNTHIA
 from tests.parity import ROOT
+from tests.runs import make_special
 from utils.errors import UserError
 
 
@@ -71,18 +71,16 @@ def test_useless_list_file_is_named(tmp_path: Path, name: str, content: bytes | 
 
 
 @pytest.mark.parametrize("name", ["list\n\033[2J.txt", "split.mat"])
-@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "large"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "large"])
 def test_list_that_is_no_small_file_is_refused_at_once(
     tmp_path: Path, name: str, kind: str
 ) -> None:
     path = tmp_path / name
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "large":
+    if kind == "large":
         path.touch()
         os.truncate(path, 10_000_001)
     else:
-        path.symlink_to(kind)
+        make_special(path, kind)
     shown = str(path).replace("\n", r"\n").replace("\033", r"\x1b")
     reason = "it has 10 MB; at most 10 MB" if kind == "large" else "it is not a file"
     message = re.escape(f"cannot read the list file {shown}: {reason}")
@@ -132,18 +130,9 @@ def test_no_folder_is_visited_twice(folder: Path, tmp_path_factory: pytest.TempP
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "broken link"])
 def test_an_image_that_is_no_file_is_named(folder: Path, kind: str) -> None:
-    def make(name: str) -> None:
-        path = folder / name
-        if kind == "pipe":
-            os.mkfifo(path)
-        elif kind == "socket":
-            socket.socket(socket.AF_UNIX).bind(str(path))
-        else:
-            path.symlink_to("nothing")
-
-    make("notes")
+    make_special(folder / "notes", kind)
     assert "notes" not in files_below(folder)
-    make("aachen/\n.PNG")
+    make_special(folder / "aachen/\n.PNG", kind)
     message = re.escape(
         rf"{folder}/aachen/\n.PNG is not a file, but a pipe, socket, device or broken"
     )

@@ -49,6 +49,7 @@ def test_the_tables_are_the_options() -> None:
     assert with_tables(page) == page
 
 
+PACKAGES = ("benchmarks", "dataset", "examples", "model", "Figure", "tests")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks/README.md"]
 
 
@@ -59,14 +60,7 @@ def test_links_files_and_modules_exist(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
     commands = re.findall(r"python (?:-m ([\w.]+)|(\w+\.py))", text)
     for module, script in commands:
-        if module.split(".")[0] in (
-            "benchmarks",
-            "dataset",
-            "examples",
-            "model",
-            "Figure",
-            "tests",
-        ):
+        if module.split(".")[0] in PACKAGES:
             file = ROOT / module.replace(".", "/")
             assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
         elif script:
@@ -75,11 +69,8 @@ def test_links_files_and_modules_exist(page: Path) -> None:
 
 def test_pages_name_only_options_that_exist() -> None:
     known = {field.name for kind in (TrainingOptions, EvaluationOptions) for field in fields(kind)}
-    parsers = [
-        ROOT / "dataset/check.py",
-        ROOT / "model/export.py",
-        *(ROOT / "benchmarks").glob("*.py"),
-    ]
+    parsers = [ROOT / "dataset/check.py", ROOT / "model/export.py"]
+    parsers += (ROOT / "benchmarks").glob("*.py")
     sources = "".join(file.read_text() for file in parsers)
     known |= set(re.findall(r'"--(\w+)"', sources)) | set(
         re.findall(r"^    (\w+): .*= option", sources, re.M)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.parity import ROOT
 from utils.errors import counted, exit_on_error
 
-ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import argparse, os, signal, sys, time
 from pathlib import Path

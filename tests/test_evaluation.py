@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from argparse import Namespace
 from html import unescape
 from pathlib import Path
@@ -22,7 +21,7 @@ from dataset.transforms import network_input
 from model.checkpoint import load_network
 from model.SEAN import SEANet
 from tests.reference import as_tensors, fixture
-from tests.runs import save_network
+from tests.runs import run_main, save_network, scoring_words
 
 SIZE = (64, 32)
 OFFICIAL_NAMES = {"light": "traffic light", "sign": "traffic sign"}
@@ -64,11 +63,7 @@ def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPath
 
 
 def run(checkpoint: Path, data: Path, folder: Path, *more: object) -> None:
-    words = ["--data_dir", data, "--restore_from", checkpoint, "--snapshot_dir", folder]
-    words += ["--device", "cpu", "--num_workers", 0, *more]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
-        evaluation.main()
+    assert run_main(evaluation.main, *scoring_words(checkpoint, data, folder, *more)) == 0
 
 
 @pytest.fixture(scope="module")

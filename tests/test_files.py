@@ -16,13 +16,7 @@ import torch
 from PIL import Image
 
 from utils.errors import UserError
-from utils.files import (
-    load_tensors,
-    replace_when_done,
-    save_png,
-    save_tensors,
-    whole_file,
-)
+from utils.files import load_tensors, replace_when_done, save_png, save_tensors, whole_file
 
 MOST = 1_000_000  # bytes to read
 

@@ -22,7 +22,7 @@ import torch
 import evaluation
 import SEAN_GTA5
 from dataset.demo import write_demo
-from tests.runs import contents, run_main
+from tests.runs import contents, run_main, scoring_words, words
 
 CASES = int(os.environ.get("FUZZ_CASES", 20))  # of each kind
 CLASSES = """classes:
@@ -38,20 +38,13 @@ TENSORS = (
 Words = list[object]
 
 
-def words(root: Path, output: Path) -> Words:
-    """Of both programs."""
-    return ["--device", "cpu", "--num_workers", 0, "--snapshot_dir", output]
-
-
 def scoring(root: Path, output: Path) -> Words:
-    data = ["--data_dir", root / "Cityscapes", "--data_list", root / "val.txt", "--report"]
-    return [*data, "--restore_from", root / "run/GTA_TeacherNet.pth", *words(root, output)]
+    more = ["--data_list", root / "val.txt", "--report"]
+    return scoring_words(root / "run/GTA_TeacherNet.pth", root / "Cityscapes", output, *more)
 
 
 def training(root: Path, output: Path) -> Words:
-    data = ["--data_dir_source", root / "GTA5", "--data_dir_target", root / "Cityscapes"]
-    network = ["--width", 1 / 64, "--input_size", "32,32", "--restore_from", "none"]
-    return [*data, *network, "--max_iters", 1, *words(root, output)]
+    return words(root, output, width=1 / 64, input_size="32,32", max_iters=1)
 
 
 def own_classes(root: Path, output: Path) -> Words:

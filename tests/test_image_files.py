@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
@@ -18,15 +17,11 @@ from PIL.PngImagePlugin import PngInfo
 from dataset import image_files
 from dataset.image_files import image_shape, read_image, read_label_ids
 from tests.parity import ROOT
+from tests.runs import make_special
 from utils.errors import UserError
 
 SIZE = (23, 31)  # height, width
 EXIF_ORIENTATION, QUARTER_TURN = 0x0112, 6
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
 
 
 @pytest.fixture
@@ -157,12 +152,7 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
 def test_what_is_no_file_is_refused_at_once(tmp_path, read, kind):
     path = tmp_path / "a\n\033[2J.png"
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        socket.socket(socket.AF_UNIX).bind(str(path))
-    else:
-        path.symlink_to("/dev/zero")
+    make_special(path, kind)
     with pytest.raises(UserError) as caught:
         read(path)
     start = rf"cannot read {tmp_path}/a\n\x1b[2J.png: "

@@ -7,11 +7,10 @@ import shutil
 import signal
 from itertools import chain
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
+from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import (
     EpochSampler,
@@ -136,16 +135,9 @@ def test_sequential_batches_cover_each_sample_once(length, batch_size, world_siz
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """Five images and label maps of noise."""
-    root, rng = tmp_path_factory.mktemp("GTA5"), np.random.default_rng(0)
-    for folder in ("images", "labels"):
-        (root / folder).mkdir()
-    for index in range(5):
-        image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-        label = rng.integers(0, 35, (20, 30), dtype=np.uint8)
-        Image.fromarray(image).save(root / f"images/{index}.png")
-        Image.fromarray(label).save(root / f"labels/{index}.png")
-    return GTA5Dataset(root, (24, 16))
+    root = tmp_path_factory.mktemp("data")
+    write_demo(root, "gta5", count_source=5, count_target=0, size=(64, 32))
+    return GTA5Dataset(root / "GTA5", (24, 16))
 
 
 @pytest.fixture(params=["fork", "spawn"])
@@ -183,7 +175,7 @@ def test_workers_make_no_difference(dataset):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
     root = shutil.copytree(dataset.root, tmp_path / "GTA5")
-    damaged = root / "images/1.png"
+    damaged = root / "images/00002.png"
     damaged.write_bytes(damaged.read_bytes()[:100])
     spoilt = GTA5Dataset(root, (24, 16))
     with pytest.raises(UserError) as expected:
@@ -191,7 +183,7 @@ def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tm
     loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")
     for _ in range(2):  # the workers live on
         batches = iter(loader)
-        assert next(batches).names == ("0.png",)
+        assert next(batches).names == ("00001.png",)
         with pytest.raises(UserError, match=f"^{re.escape(str(expected.value))}$"):
             next(batches)
 

@@ -15,12 +15,12 @@ from PIL import Image
 
 import SEAN_GTA5
 from tests.parity import ROOT
-from tests.runs import BEYOND_THE_PAPER, LOG, RESULTS, metrics, run_main, train, trained, words
+from tests.runs import EXTENSIONS, LOG, RESULTS, metrics, run_main, train, trained, words
 
 DISTRIBUTED = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-@pytest.mark.parametrize("flags", [(), BEYOND_THE_PAPER], ids=["paper", "beyond"])
+@pytest.mark.parametrize("flags", [(), EXTENSIONS], ids=["paper", "beyond"])
 def test_two_processes_train_as_one_with_twice_the_batch(
     flags: tuple[str, ...], domains: Path, tmp_path: Path
 ) -> None:

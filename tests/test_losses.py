@@ -43,11 +43,6 @@ def naive_self_ensembling(student, teacher, attention, threshold):
     return total, cells
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 @pytest.mark.parametrize(("classes", "ignore_label"), [(19, 255), (16, 255), (4, 200), (2, 0)])
 def test_segmentation_loss(rng, classes, ignore_label):
     logits = rng.normal(0, 3, (2, classes, 7, 5)).astype(np.float32)

@@ -48,20 +48,19 @@ def example(request):
     label[rng.random(shape) < 0.15] = IGNORED[0]
     label[rng.random(shape) < 0.05] = IGNORED[1]
     assert set(IGNORED) <= set(label.flat)
-    return prediction, label, classes
+    confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
+    return prediction, label, classes, confusion
 
 
 def test_confusion_matrix(example):
-    prediction, label, classes = example
-    confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
+    prediction, label, classes, confusion = example
     assert confusion.dtype == torch.int64
     np.testing.assert_array_equal(confusion.numpy(), naive_confusion(prediction, label, classes))
     assert confusion.sum().item() == (label < classes).sum()
 
 
 def test_iou(example):
-    prediction, label, classes = example
-    confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
+    prediction, label, classes, confusion = example
     expected = naive_iou(prediction, label, classes)
     iou = class_iou(confusion)
     assert iou.dtype == torch.float64
@@ -70,8 +69,7 @@ def test_iou(example):
 
 
 def test_accuracy(example):
-    prediction, label, classes = example
-    confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
+    prediction, label, classes, confusion = example
     right = prediction == label
     expected = [right[label == index].mean() for index in range(classes)]
     np.testing.assert_allclose(class_accuracy(confusion).numpy(), expected, rtol=1e-12)

@@ -27,14 +27,6 @@ def test_forward_is_the_originals(source, size):
         np.testing.assert_allclose(ours.numpy(), expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("source", CLASSES)
-def test_tensors_have_the_originals_names(source):
-    with torch.device("meta"):
-        names = list(SEANet(CLASSES[source]).state_dict())
-    assert len(names) == 39
-    assert names == golden(source)["teacher_keys"].tolist()
-
-
 @pytest.fixture(scope="module")
 def small_network():
     torch.manual_seed(0)
@@ -165,18 +157,13 @@ def test_moving_average_is_numpys_to_the_bit(alpha):
         with torch.no_grad():
             for parameter in student.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
+        values = [p.detach().numpy().copy() for p in student.parameters()]
         update_teacher(teacher, student, alpha)
-        values = [p.detach().numpy() for p in student.parameters()]
         means = [keep * mean + take * value for mean, value in zip(means, values, strict=True)]
         for ours, mean in zip(teacher.parameters(), means, strict=True):
             np.testing.assert_array_equal(ours.detach().numpy(), mean, err_msg=f"step {step}")
-
-
-def test_moving_average_leaves_the_student_alone():
-    student, teacher = random_network(0), random_network(1)
-    before = [p.detach().clone() for p in student.parameters()]
-    update_teacher(teacher, student, 0.5)
-    assert all(map(torch.equal, student.parameters(), before))
+        for parameter, value in zip(student.parameters(), values, strict=True):
+            np.testing.assert_array_equal(parameter.detach().numpy(), value)
     assert all(p.requires_grad and p.grad is None for p in student.parameters())
 
 

@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
-from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16
 from dataset.segmentation_dataset import SegmentationDataset
 from tests.runs import contents
@@ -27,13 +26,6 @@ from utils.options import EvaluationOptions
 
 PICTURES = ("save_attention", "save_confidence", "save_panels", "save_label_ids", "report")
 ALL = dict.fromkeys(PICTURES, True)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    write_demo(root, "gta5", count_source=0, count_target=2, size=(128, 64))
-    return root / "Cityscapes"
 
 
 def dataset(data: Path, list_file: Path | None = None) -> SegmentationDataset:
@@ -54,8 +46,8 @@ def write(data: Path, folder: Path, labelled: bool = True, **changes: bool) -> t
     return Path(images.names[0]).stem, set(tiles)
 
 
-def test_colors_and_label_ids_are_the_classes(data: Path, tmp_path: Path) -> None:
-    stem, tiles = write(data, tmp_path, save_label_ids=True)
+def test_colors_and_label_ids_are_the_classes(cityscapes: Path, tmp_path: Path) -> None:
+    stem, tiles = write(cityscapes, tmp_path, save_label_ids=True)
     assert tiles == set()
     classes, colors, ids = (
         np.asarray(Image.open(tmp_path / name))
@@ -68,15 +60,16 @@ def test_colors_and_label_ids_are_the_classes(data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("labelled", [True, False])
-def test_what_is_asked_for_is_written(data: Path, tmp_path: Path, labelled: bool) -> None:
-    stem, tiles = write(data, tmp_path, labelled, **ALL)
+def test_what_is_asked_for_is_written(cityscapes: Path, tmp_path: Path, labelled: bool) -> None:
+    stem, tiles = write(cityscapes, tmp_path, labelled, **ALL)
     pictures = ["", "_color", "_attention", "_confidence", "_panel"]
     expected = {f"{stem}{ending}.png" for ending in pictures} | {"label_ids"}
     assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == expected
     claimed = set(json.loads((tmp_path / ".written.json").read_bytes()))
-    other = f"{stem[:5]}000001_000019_leftImg8bit"
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
-    assert claimed == files | {file.replace(stem, other) for file in files} | {*RESULTS, REPORT}
+    files = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")]
+    stems = [Path(name).stem for name in dataset(cityscapes).names]
+    every = {file.replace(stem, other) for file in files for other in stems}
+    assert claimed == every | {*RESULTS, REPORT}
     truth = {"ground", "error"} if labelled else set()
     assert {tile.split()[0] for tile in tiles} == {"input", "prediction", "attention"} | truth
     for ending in ("_attention", "_confidence"):
@@ -156,15 +149,15 @@ def test_pictures_of_an_image_are_drawn_one_by_one(
     assert len(held) == len(output_files.image_files("a", options)) == 5
 
 
-def test_label_ids_next_to_other_files_are_refused(data: Path, tmp_path: Path) -> None:
+def test_label_ids_next_to_other_files_are_refused(cityscapes: Path, tmp_path: Path) -> None:
     (tmp_path / "label_ids").mkdir()
     (tmp_path / "label_ids/other_000000_000019.png").write_bytes(b"")
     with pytest.raises(UserError, match="label_ids holds other_000000_000019,"):
-        write(data, tmp_path, save_label_ids=True)
+        write(cityscapes, tmp_path, save_label_ids=True)
     assert [path.name for path in tmp_path.iterdir()] == ["label_ids"]
 
 
-def test_results_do_not_go_into_the_data(data: Path) -> None:
+def test_results_do_not_go_into_the_data(cityscapes: Path) -> None:
     with pytest.raises(UserError, match="within the data folder"):
-        write(data, data / "maps")
-    assert not (data / "maps").exists()
+        write(cityscapes, cityscapes / "maps")
+    assert not (cityscapes / "maps").exists()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.parity import ROOT
 from utils.errors import UserError
 from utils.output_folder import LOCK, WRITTEN, OutputFolder
 
-ROOT = Path(__file__).parents[1]
 HOLDER = """
 import os, sys, time
 from pathlib import Path

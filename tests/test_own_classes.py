@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from dataset.custom_dataset import read_classes
 from dataset.gta5_dataset import GTA5Dataset
 from examples.own_classes.draw import draw
 from tests.parity import ROOT
-from tests.runs import run_main
+from tests.runs import Capture, refusal, run_main, scoring_words, words
 
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"
 NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
@@ -32,28 +31,15 @@ class Trained(NamedTuple):
     classes: Path
     run: Path
 
-    def options(self, **changes: object) -> dict[str, object]:
-        return {
-            "--classes": self.classes,
-            "--data_dir_source": self.data,
-            "--data_dir_target": self.data,
-            "--target_split": "train",
-            "--restore_from": "none",
-            "--learning_rate": 1e-3,
-            "--input_size": "64,32",
-            "--max_iters": 3,
-            "--num_workers": 0,
-            "--device": "cpu",
-            "--snapshot_dir": self.run,
-        } | {f"--{name}": value for name, value in changes.items()}
+    def options(self, **changes: object) -> list[str]:
+        own: dict[str, object] = {
+            "classes": self.classes, "data_dir_source": self.data, "data_dir_target": self.data,
+            "target_split": "train", "learning_rate": 1e-3,
+        }  # fmt: skip
+        return words(self.data, self.run, **(own | changes))
 
-
-def run(program: Callable[[], None], options: dict[str, object], *flags: str) -> int:
-    return run_main(program, *(word for pair in options.items() for word in pair), *flags)
-
-
-def train(options: dict[str, object], *flags: str) -> int:
-    return run(SEAN_GTA5.main, options, *flags)
+    def scoring(self, folder: Path, *more: object) -> list[object]:
+        return scoring_words(self.run / "GTA_TeacherNet.pth", self.data, folder, *more)
 
 
 @pytest.fixture(scope="module")
@@ -62,26 +48,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     draw(folder / "data", count=6, size=(64, 32))
     place = Trained(folder / "data", folder / "classes.yaml", folder / "run")
     shutil.copy(EXAMPLE, place.classes)
-    assert train(place.options()) == 0
+    assert run_main(SEAN_GTA5.main, *place.options()) == 0
     return place
 
 
 @pytest.fixture(scope="module")
 def maps(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("maps")
-    assert run(evaluation.main, evaluation_options(trained, folder)) == 0
+    assert run_main(evaluation.main, *trained.scoring(folder, "--classes", trained.classes)) == 0
     return folder
-
-
-def evaluation_options(trained: Trained, folder: Path, **changes: object) -> dict[str, object]:
-    return {
-        "--classes": trained.classes,
-        "--data_dir": trained.data,
-        "--restore_from": trained.run / "GTA_TeacherNet.pth",
-        "--num_workers": 0,
-        "--device": "cpu",
-        "--snapshot_dir": folder,
-    } | {f"--{name}": value for name, value in changes.items()}
 
 
 def scores(trained: Trained, maps: Path) -> NDArray[np.float64]:
@@ -125,8 +100,8 @@ def test_all_ids_of_a_class_are_scored(trained: Trained, tmp_path: Path) -> None
             state[name].zero_()
     state["classifier.conv2d_list.0.bias"][5] = 1  # vehicles everywhere
     torch.save(state, tmp_path / "vehicles.pth")
-    options = evaluation_options(trained, tmp_path / "maps", restore_from=tmp_path / "vehicles.pth")
-    assert run(evaluation.main, options) == 0
+    words = trained.scoring(tmp_path / "maps", "--classes", trained.classes)
+    assert run_main(evaluation.main, *words, "--restore_from", tmp_path / "vehicles.pth") == 0
     labels = trained.data / "annotations/val"
     ids = np.stack([np.asarray(Image.open(path)) for path in labels.iterdir()])
     vehicles = np.isin(ids, [41, 42]).sum() / np.isin(ids, list(TRAIN_IDS)).sum()
@@ -153,80 +128,70 @@ def test_source_labels_reach_the_network(trained: Trained) -> None:
     np.testing.assert_array_equal(label, expected)
 
 
+def train_refuses(capfd: Capture, options: list[str], *flags: str) -> str:
+    return refusal(capfd, SEAN_GTA5.main, *options, *flags)
+
+
 def test_an_edited_file_is_not_resumed_with(
-    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
     edited = tmp_path / "edited.yaml"
     edited.write_text(EXAMPLE.read_text().replace("target: [41, 42]", "target: 41"))
-    assert train(trained.options(classes=edited), "--resume") == 2
-    message = capfd.readouterr().err
+    message = train_refuses(capfd, trained.options(classes=edited), "--resume")
     assert "was trained with other options or data: " in message
-    assert "target images, classes or label ids" in message
+    assert f"other classes or label ids in {edited}" in message
 
 
 def test_a_repainted_file_is_resumed_with(trained: Trained, tmp_path: Path) -> None:
     repainted = tmp_path / "repainted.yaml"
     repainted.write_text(EXAMPLE.read_text().replace("[70, 70, 70]", "[80, 80, 80]"))
-    assert train(trained.options(classes=repainted), "--resume") == 0
+    assert run_main(SEAN_GTA5.main, *trained.options(classes=repainted), "--resume") == 0
 
 
 @pytest.mark.parametrize(
     ("changes", "fragment"),
     [
-        ({"num_classes": 7}, "--num_classes 7: {classes} has 6"),
         ({"num_classes": 19}, "--num_classes 19: {classes} has 6"),
         ({"ignore_label": 5}, "--ignore_label 5 is the train id of a class"),
-        ({"classes": "no.yaml"}, "cannot read no.yaml"),
     ],
 )
 def test_training_refuses(
-    changes: dict[str, object],
-    fragment: str,
-    trained: Trained,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
+    changes: dict[str, object], fragment: str, trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
-    assert train(trained.options(snapshot_dir=tmp_path / "run", **changes)) == 2
-    message = capfd.readouterr().err
+    options = trained.options(snapshot_dir=tmp_path / "run", **changes)
+    message = train_refuses(capfd, options)
     assert message.startswith(f"error: {fragment.format(classes=trained.classes)}")
-    assert "\n  " in message
 
 
 def test_a_mistake_in_the_file_ends_both_programs(
-    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(EXAMPLE.read_text().replace("source: 1002", "source: 1001"))
     where = f"error: {wrong}, classes.sidewalk.source: 1001 is given to road already"
-    assert train(trained.options(classes=wrong, snapshot_dir=tmp_path / "run")) == 2
-    assert capfd.readouterr().err.startswith(where)
-    assert run(evaluation.main, evaluation_options(trained, tmp_path, classes=wrong)) == 2
-    assert capfd.readouterr().err.startswith(where)
+    options = trained.options(classes=wrong, snapshot_dir=tmp_path / "run")
+    assert train_refuses(capfd, options).startswith(where)
+    scoring = trained.scoring(tmp_path, "--classes", wrong)
+    assert refusal(capfd, evaluation.main, *scoring).startswith(where)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.yaml"]
 
 
 def test_one_set_of_images_is_not_two_parts(
-    trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
     joined = tmp_path / "joined.yaml"
     joined.write_text(EXAMPLE.read_text().replace("/{split}", "/val"))
     options = trained.options(classes=joined, snapshot_dir=tmp_path / "run")
-    assert train(options) == 2
-    assert "--target_split train: " in capfd.readouterr().err
+    assert "--target_split train: " in train_refuses(capfd, options)
 
 
 @pytest.mark.parametrize("with_file", [True, False])
 def test_checkpoint_and_classes_must_agree(
-    with_file: bool, trained: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    with_file: bool, trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
-    options = evaluation_options(trained, tmp_path / "maps")
-    if with_file:
-        fewer = tmp_path / "fewer.yaml"
-        fewer.write_text(re.sub("\n  sky: .*", "", EXAMPLE.read_text()))
-        options["--classes"] = fewer
-    else:
-        del options["--classes"]
-    assert run(evaluation.main, options) == 2
-    message = capfd.readouterr().err
+    fewer = tmp_path / "fewer.yaml"
+    fewer.write_text(re.sub("\n  sky: .*", "", EXAMPLE.read_text()))
+    classes = ("--classes", fewer) if with_file else ()
+    message = refusal(capfd, evaluation.main, *trained.scoring(tmp_path / "maps", *classes))
     assert "GTA_TeacherNet.pth is a checkpoint for 6 classes; " in message
     assert (f"{tmp_path / 'fewer.yaml'} is labelled for 5" if with_file else "19 or 16") in message

@@ -13,6 +13,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tests.test_records import LINES
 from utils.command_line import plain_options
 from utils.errors import UserError
 from utils.files import save_tensors
@@ -20,11 +21,6 @@ from utils.options import TrainingOptions
 from utils.output_folder import LOCK
 from utils.training.run_files import RunFiles
 from utils.training.saved_state import CLASSES, FIELDS, Progress
-
-LINES = [
-    {"iteration": 10, "loss": 1.0123457, "cls_loss": 1.0, "st_loss": 1e-07, "kept": 0.5},
-    {"iteration": 20, "network": "teacher", "target_miou": 0.25, "iou": {"road": 0.5}},
-]
 
 
 @pytest.fixture
@@ -133,20 +129,6 @@ def test_what_stands_in_the_way_of_a_checkpoint_is_named(tmp_path: Path) -> None
     assert load_last(files) == (2, "")
 
 
-@pytest.fixture
-def interrupted(files: RunFiles) -> RunFiles:
-    files.save_last(state(20))
-    return files
-
-
-def test_an_unchanged_run_is_resumed(interrupted: RunFiles) -> None:
-    options = dataclasses.replace(TrainingOptions(), resume=True, num_workers=3)
-    saved, warning = interrupted.open_run(options, fixed(options), True)
-    assert saved is not None
-    assert (saved["progress"]["iteration"], saved["path"]) == (20, interrupted.last)
-    assert warning == ""
-
-
 @pytest.mark.parametrize(
     ("changes", "processes", "data", "named"),
     [
@@ -159,11 +141,12 @@ def test_an_unchanged_run_is_resumed(interrupted: RunFiles) -> None:
 )
 def test_a_changed_run_is_refused(
     changes: dict[str, Any], processes: int, data: dict[str, str], named: list[str],
-    interrupted: RunFiles,
+    files: RunFiles,
 ) -> None:  # fmt: skip
+    files.save_last(state(20))
     options = dataclasses.replace(TrainingOptions(), resume=True, **changes)
     with pytest.raises(UserError) as caught:
-        interrupted.open_run(options, fixed(options, processes, **data), True)
+        files.open_run(options, fixed(options, processes, **data), True)
     problem, remedy = str(caught.value).splitlines()
     assert "--restore_from" in remedy
     listed = problem.partition("other options or data: ")[2]

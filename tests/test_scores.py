@@ -94,15 +94,6 @@ def test_one_image_has_no_interval(tmp_path: Path) -> None:
     assert "mIoU, 95 % interval needs two labelled images\n" in text
 
 
-def test_without_labels_nothing_is_scored(tmp_path: Path) -> None:
-    assert score(torch.zeros(3, 4, 4, dtype=torch.int64), NAMES) is None
-    for name in ("scores.json", "scores.csv", "Evaluation.txt"):
-        (tmp_path / name).write_text("of an earlier run")
-    assert write_scores(tmp_path, None, "nothing was scored", []) == "nothing was scored\n"
-    assert [path.name for path in tmp_path.iterdir()] == ["Evaluation.txt"]
-    assert (tmp_path / "Evaluation.txt").read_text() == "nothing was scored\n"
-
-
 @pytest.mark.parametrize("left_out", [(), ("wall",)])
 def test_files_tell_the_same(left_out: tuple[str, ...], tmp_path: Path) -> None:
     confusions = example()

@@ -152,10 +152,9 @@ def test_both_layouts_of_synthia_hold_the_same(tmp_path, use):
             assert ((samples[0].label.numpy() == CLASSES_16.names.index(name)) == expected).all()
 
 
-@pytest.mark.parametrize("separator", ["/", "\\"])
-def test_list_file_gives_images_and_order(tmp_path, separator):
+def test_list_file_gives_images_and_order(tmp_path):
     write_gta5(tmp_path, ("day/1.png", "dusk/1.png", "dusk/2.png"))
-    (tmp_path / "list.txt").write_text(f"dusk{separator}1.png\nday/1.png\n\ndusk/1.png\n")
+    (tmp_path / "list.txt").write_text("dusk\\1.png\nday/1.png\n\ndusk/1.png\n")
     dataset = GTA5Dataset(tmp_path, SIZE, tmp_path / "list.txt")
     assert dataset.names == ["dusk/1.png", "day/1.png", "dusk/1.png"]
     assert len(dataset) == 3
@@ -287,10 +286,7 @@ def test_a_folder_that_lacks_a_split_is_no_plain_folder(tmp_path, images):
     description = Description("mine", "-", (layout,), CLASSES_19, CITYSCAPES_IDS, is_target=True)
     write(tmp_path / images.format(split="val") / "x.png", np.zeros((24, 40, 3), np.uint8))
     dataset = SegmentationDataset(description, tmp_path, SIZE, labels="none")
-    assert (dataset.names, dataset[0].label, dataset[0].image.shape) == (
-        ["x.png"],
-        None,
-        (3, 24, 40),
-    )
+    assert (dataset.names, dataset[0].label) == (["x.png"], None)
+    assert dataset[0].image.shape == (3, 24, 40)
     with pytest.raises(UserError, match=re.escape(images.format(split="train"))):
         SegmentationDataset(description, tmp_path, SIZE, split="train", labels="none")

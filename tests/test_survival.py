@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import survival
+from tests.runs import run_main
 from utils.errors import UserError
 
 
@@ -43,12 +44,7 @@ def test_other_results_end_with_status_1(
 
     monkeypatch.setattr(survival, "run_whole", lambda words: run(words, "the same"))
     monkeypatch.setattr(survival, "run_killed", run_killed)
-    if result == "the same":
-        survival.main(["--kills", "12"])
-    else:
-        with pytest.raises(SystemExit) as ended:
-            survival.main(["--kills", "12"])
-        assert ended.value.code == 1
+    assert run_main(lambda: survival.main(["--kills", "12"])) == (result == "another")
     equal = 2 if result == "the same" else 0
     assert f"12 kills in 2 runs, {equal} with equal results" in capsys.readouterr().out
 
@@ -68,12 +64,7 @@ def test_growing_memory_ends_with_status_1(
 ) -> None:
     code = GROWING.replace("GROWTH", str(growth))
     monkeypatch.setattr(survival, "command", lambda *_: [sys.executable, "-c", code])
-    if grows:
-        with pytest.raises(SystemExit) as ended:
-            survival.measure_memory(100)
-        assert ended.value.code == 1
-    else:
-        survival.measure_memory(100)
+    assert run_main(lambda: survival.measure_memory(100)) == grows
     assert "resident memory in each quarter" in capsys.readouterr().out
 
 

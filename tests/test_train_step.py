@@ -1,8 +1,9 @@
-"""One iteration: the weighted sum of both losses, and no waiting for a GPU."""
+"""One iteration: the weighted sum of both losses, its learning rate, no waiting for a GPU."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -29,12 +30,13 @@ def make_batch(device: str = "cpu") -> DomainBatch:
     return DomainBatch(source, labels.to(device), target, target, ("1.png",))
 
 
-def make_networks(device: str = "cpu") -> Networks:
+def make_networks(device: str = "cpu", **changes: Any) -> Networks:
     torch.manual_seed(0)
     student = SEANet(19, width=0.125)
     initialize(student, "none")
     teacher = make_teacher(student)
-    return Networks(student, teacher, OPTIONS, torch.device(device), Processes(), None)
+    options = dataclasses.replace(OPTIONS, **changes)
+    return Networks(student, teacher, options, torch.device(device), Processes(), None)
 
 
 def classifier_step(options: TrainingOptions, batch: DomainBatch) -> Tensor:
@@ -63,6 +65,22 @@ def test_without_a_target_the_segmentation_loss_alone_moves_the_student() -> Non
     zero = dataclasses.replace(OPTIONS, st_weight=0)
     alone = classifier_step(OPTIONS, make_batch()._replace(target=None))
     assert torch.equal(alone, classifier_step(zero, make_batch()))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "poly"])
+def test_the_papers_learning_rate_is_constant_and_poly_rises_and_decays(schedule: str) -> None:
+    networks = make_networks(lr_schedule=schedule, learning_rate=1e-3)
+    rates = []
+    for iteration in range(100):
+        networks.set_learning_rate(iteration / 100)
+        rates.append(networks.optimizer.param_groups[0]["lr"])
+    if schedule == "constant":
+        assert set(rates) == {1e-3}
+        return
+    assert rates[0] == pytest.approx(1e-5)
+    assert rates[:6] == sorted(rates[:6])
+    for iteration in (10, 50, 99):
+        assert rates[iteration] == pytest.approx(1e-3 * (1 - iteration / 100) ** 0.9)
 
 
 @pytest.mark.gpu

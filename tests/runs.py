@@ -1,0 +1,158 @@
+"""Programs run in this process, short training runs, and what they read and write."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+import SEAN_GTA5
+from dataset.labels import LabelSpace
+from model.checkpoint import CheckpointInfo, released
+from model.SEAN import SEANet
+from tests.parity import ROOT
+from utils.files import save_tensors
+
+Capture = pytest.CaptureFixture[str]
+RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
+LOG = "GTA2Cityscapes_log.txt"
+MOST = 100_000_000  # bytes to read
+EXTENSIONS = ("--preset", "strong", "--strong_view", "--flip", "--lr_schedule", "poly")
+"""Options beyond the paper."""
+
+
+def run_main(program: Callable[[], None], *words: object) -> int:
+    """Run a program in this process, which saves the time to start one; return its exit status."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program", *map(str, words)])
+        try:
+            program()
+        except SystemExit as ended:
+            return int(ended.code or 0)
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    return 0
+
+
+def refusal(capture: Capture, program: Callable[[], None], *words: object) -> str:
+    """Run a program that must refuse its input; return its one message, which has a remedy."""
+    capture.readouterr()
+    assert run_main(program, *words) == 2
+    errors = capture.readouterr().err
+    assert errors.startswith("error: ")
+    assert errors.count("error: ") == 1, errors
+    assert "Traceback" not in errors
+    assert "\n  " in errors, "no remedy"
+    return errors
+
+
+def contents(folder: Path, *besides: str) -> dict[str, bytes]:
+    """What the files of a folder hold, by their paths in it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in besides
+    }
+
+
+def make_special(path: Path, kind: str) -> None:
+    """Make what is no file: a pipe, a socket, a device or a broken link."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "nothing")
+
+
+def save_network(
+    path: Path, network: SEANet, space: LabelSpace, size: tuple[int, int], protocol: str = ""
+) -> Path:
+    """Write a checkpoint that describes itself."""
+    info = CheckpointInfo.of(network, space.names, space.colors, size, protocol)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_tensors(path, released(network, info))
+    return path
+
+
+# --- options, training ------------------------------------------------------------------------
+
+
+class Ended(NamedTuple):
+    status: int
+    output: str
+
+
+def words(data: Path, snapshots: Path, *flags: str, **changes: object) -> list[str]:
+    """The options of a short run of a narrow network on tiny images."""
+    values: dict[str, object] = {
+        "device": "cpu", "restore_from": "none", "data_dir_source": data / "GTA5",
+        "data_dir_target": data / "Cityscapes", "input_size": "64,32", "num_workers": 0,
+        "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots, "width": 0.05,
+        "learning_rate": 1e-4,
+    }  # fmt: skip
+    named = [
+        str(word) for name, value in (values | changes).items() for word in (f"--{name}", value)
+    ]
+    return [*named, *flags]
+
+
+def scoring_words(checkpoint: Path, data: Path, folder: Path, *more: object) -> list[object]:
+    """The options of evaluation.py."""
+    words = ["--data_dir", data, "--restore_from", checkpoint, "--snapshot_dir", folder]
+    return [*words, "--device", "cpu", "--num_workers", 0, *more]
+
+
+def train(data: Path, snapshots: Path, *flags: str, **changes: object) -> Ended:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = run_main(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
+    return Ended(status, output.getvalue())
+
+
+def trained(data: Path, snapshots: Path, *flags: str, **changes: object) -> str:
+    """Train to the end; return the log."""
+    ended = train(data, snapshots, *flags, **changes)
+    assert ended.status == 0, ended.output
+    return (snapshots / LOG).read_text()
+
+
+@contextlib.contextmanager
+def started(
+    arguments: list[str], ready: Callable[[], bool], piped: str = ""
+) -> Iterator[subprocess.Popen]:
+    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it."""
+    script = [sys.executable, "SEAN_GTA5.py", *arguments]
+    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    streams |= {piped: subprocess.PIPE} if piped else {}
+    with subprocess.Popen(script, cwd=ROOT, start_new_session=True, **streams) as process:
+        deadline = time.monotonic() + 120
+        while not ready() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert process.poll() is None, "it ended before the signal"
+        yield process
+
+
+def results(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in RESULTS]
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, but for the speed."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("iterations_per_s", None)
+    return lines
