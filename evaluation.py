@@ -46,11 +46,6 @@ def main() -> None:
     device = choose_device(options.device)
     options = replace(options, precision=choose_precision(options.precision, device))
     own = read_classes(options.classes) if options.classes else None
-    if not Path(options.restore_from).exists():
-        raise UserError(
-            f"no checkpoint {printable(options.restore_from)}\n"
-            "  train first, or give the path of one that training has written with --restore_from"
-        )
     network, info = load_network(
         options.restore_from, options.num_classes, options.classifier_branches,
         False if options.no_attention else None, options.input_size,
@@ -123,16 +118,15 @@ def open_data(
             f"  give one from {space.num_classes} to 255"
         )
     kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
-    remedy = "for images of your own, give --images instead of --data_dir"
-    try:
-        dataset = kind(
-            options.data_dir, size, options.data_list, options.split, "none",
-            options.ignore_label, options.cache_dir, own,
-        )  # fmt: skip
-    except UserError as error:
-        raise UserError(f"{error}\n  {remedy}") from None
+    dataset = kind(
+        options.data_dir, size, options.data_list, options.split, "none",
+        options.ignore_label, options.cache_dir, own,
+    )  # fmt: skip
     if dataset.is_plain_folder:
-        raise UserError(f"{dataset.root} does not have the folders of the data set\n  {remedy}")
+        raise UserError(
+            f"{printable(dataset.root)} does not have the folders of the data set\n"
+            "  for images of your own, give --images instead of --data_dir"
+        )
     if dataset.has_labels():
         dataset = dataset.with_labels("own size")
     if dataset.cache:

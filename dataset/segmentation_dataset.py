@@ -224,7 +224,8 @@ class SegmentationDataset(Dataset[Sample]):
             f"no images under {printable(self.root)}\n"
             f"  expected: {printable(' or '.join(expected))} "
             f"(see {printable(self.description.guide)})\n"
-            "  give the data folder's path; the scripts' --demo needs no data"
+            "  give the data folder's path; --demo needs no data, and evaluation.py --images "
+            "takes any images"
         )
 
     def _check_labels(self) -> None:

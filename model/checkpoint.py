@@ -168,7 +168,7 @@ def read_state_dict(path: str | Path) -> StateDict:
     if not os.path.isfile(path):
         raise UserError(
             f"no checkpoint {printable(path)}\n"
-            "  give the path of one that training has written, such as Snap/GTA_TeacherNet.pth"
+            "  train first, or give the path of one that training has written (--restore_from)"
         )
     state = load_tensors(path, MOST_BYTES)
     if not isinstance(state, dict) or not all(
@@ -233,6 +233,7 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
         if (
             info.version == VERSION
             and len(set(info.names)) == len(info.names) == len(info.colors) == num_classes
+            and "".join((info.protocol, *info.names)).isprintable()
             and all(0 <= level <= 255 for color in info.colors for level in color)
             and 1 <= info.branches <= 4
             and 1 / 64 <= info.width <= 16

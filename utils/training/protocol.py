@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataset.cache import Cache
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.options import TrainingOptions
 
 
@@ -71,12 +71,11 @@ def describe_protocol(
         if options.reads_target:
             learns = f"trains on {source.root} in the colors of {images}"
     if scored is None:
-        return (
-            f"{learns}; keeps the last teacher; not scored: {target.root} has no labels "
-            "(give --data_dir_val)"
-        )
-    network = "student" if options.score == "student" else "teacher"
-    return f"{learns}; keeps the {network} that scores best on the val images of {scored.root}"
+        kept = f"the last teacher; not scored: {target.root} has no labels (give --data_dir_val)"
+    else:
+        network = "student" if options.score == "student" else "teacher"
+        kept = f"the {network} that scores best on the val images of {scored.root}"
+    return printable(f"{learns}; keeps {kept}")
 
 
 def describe_data(
