@@ -1,7 +1,7 @@
-"""Draw Figure/results.png: the demo's teacher on the first target images of the demo.
+"""Draw Figure/results.png: what the demo's networks predict, before and after adaptation.
 
 make demo
-python -m Figure.results Snap/demo/GTA/GTA_TeacherNet.pth
+python -m Figure.results Snap/demo/source_only/GTA_TeacherNet.pth Snap/demo/GTA/GTA_TeacherNet.pth
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ from utils.options import DEMO_FOLDER
 
 @exit_on_error()
 def main() -> None:
-    """Put the panels of the first target images below one another."""
-    network, info = load_network(sys.argv[1])
-    data = CityscapesDataset(Path(DEMO_FOLDER, "Cityscapes"), info.input_size, labels="own size")
-    rows = [tiles for _, tiles in predicted_tiles(network, data, 4)]
+    """Put the panels of three target images below one another."""
+    networks = [load_network(path) for path in sys.argv[1:]]
+    size = networks[0][1].input_size
+    data = CityscapesDataset(Path(DEMO_FOLDER, "Cityscapes"), size, labels="own size")
+    predicted = [predicted_tiles(network, data, 3) for network, _ in networks]
+    rows = []
+    for (_, before), (_, after) in zip(*predicted, strict=True):
+        shown = {"input": after.pop("input"), "source only": before["prediction"]}
+        rows.append(shown | {"SEAN": after.pop("prediction")} | after)
     save_png(Path(__file__).with_suffix(".png"), panel(rows, data.label_space, 256))
 
 
