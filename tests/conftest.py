@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process computes with one thread
     os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported; the programs under test inherit
+
+# Started in the background, this process ignores Ctrl-C, and so would the programs under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def drawn(
