@@ -41,11 +41,15 @@ def start(
     )  # fmt: skip
 
 
+LONG = b"error: " + 493 * b"a" + b" ... " + 500 * b"a" + b"\n  b\n"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "message"),
     [
         ("raise UserError('a\\n  b')", 2, b"error: a\n  b\n"),
         ("raise UserError('a\\033[2J\\r\\udce9\\n  b')", 2, rb"error: a\x1b[2J\r\udce9" b"\n  b\n"),
+        ("raise UserError('a' * 10**7 + '\\n  b')", 2, LONG),
         ("raise KeyboardInterrupt", 130, b""),
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, b""),
         ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, b""),
@@ -71,7 +75,7 @@ def test_what_is_half_written_is_removed(number: signal.Signals, tmp_path: Path)
     with start(WRITES, str(tmp_path / "a.mp4")) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"writing\n"
-        assert [path.name for path in tmp_path.iterdir()] == [".a.part.mp4"]
+        assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
         process.send_signal(number)
         assert process.communicate() == (b"", b"")
     assert process.returncode == 128 + number
@@ -106,6 +110,27 @@ def test_nobody_reads_the_errors() -> None:
         os.close(writer)
         assert process.communicate() == (b"a\n", None)
     assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("body", ["print('a')", "print('a', flush=True)"])
+def test_the_output_goes_to_a_full_disk(body: str) -> None:
+    with open("/dev/full", "wb") as full, start(body, stdout=full.fileno()) as process:
+        _, message = process.communicate()
+    assert message == (
+        b"error: cannot write the output: No space left on device\n"
+        b"  free some space, or write elsewhere\n"
+    )
+    assert process.returncode == 2
+
+
+@pytest.mark.parametrize(("closed", "message"), [(">&-", b"error: b\n"), ("2>&-", b"a\n")])
+def test_a_program_can_be_started_without_streams(closed: str, message: bytes) -> None:
+    body = "print('a', flush=True)\nsys.stderr.write('')\nraise UserError('b')"
+    program = PROGRAM.format(body="\n".join(f"    {line}" for line in body.splitlines()))
+    shell = ["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, program]
+    ended = subprocess.run(shell, cwd=ROOT, capture_output=True)
+    assert (ended.stdout + ended.stderr, ended.returncode) == (message, 2)
 
 
 @pytest.mark.parametrize("encoding", ["ascii:strict", "latin-1:strict", "utf-8:strict"])

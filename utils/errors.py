@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LONGEST_LINE = 1000  # of a message; names and values from a file can have any length
 
 
 class UserError(Exception):
@@ -43,9 +47,13 @@ def exit_on_error() -> Iterator[None]:
 
     130 after Ctrl-C; 143 after SIGTERM, with files that are half written removed; 141, without a
     message, when nobody reads the output any more. Texts that the console's encoding lacks are
-    printed with escapes. Use it as a decorator of ``main``.
+    printed with escapes, and output that the program was started without goes nowhere. Use it as a
+    decorator of ``main``.
     """
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell
+            setattr(sys, name, open(os.devnull, "w"))
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, _end)
@@ -54,13 +62,22 @@ def exit_on_error() -> Iterator[None]:
             with _one_message():
                 yield
         finally:
-            if sys.stdout:  # None if the program was started without
-                sys.stdout.flush()
-    except BrokenPipeError:
+            sys.stdout.flush()
+    except OSError as error:
+        is_closed = isinstance(error, BrokenPipeError)
+        if not is_closed and error.errno not in NO_SPACE:
+            raise
+        if not is_closed:
+            text = f"error: cannot write {printable(error.filename or 'the output')}: "
+            with contextlib.suppress(OSError):
+                print(
+                    text + f"{error.strerror}\n  free some space, or write elsewhere",
+                    file=sys.stderr,
+                )
         nothing = os.open(os.devnull, os.O_WRONLY)
         for descriptor in (1, 2):  # Python flushes both at its end, and would say that it failed
             os.dup2(nothing, descriptor)
-        sys.exit(128 + signal.SIGPIPE)
+        sys.exit(128 + signal.SIGPIPE if is_closed else UserError.status)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
@@ -70,11 +87,16 @@ def _one_message() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        text = "\n".join(map(printable, f"error: {error}".split("\n")))
-        print(text, file=sys.stderr)
+        lines = f"error: {error}".split("\n")
+        print("\n".join(printable(_shortened(line)) for line in lines), file=sys.stderr)
         sys.exit(error.status)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _shortened(line: str) -> str:
+    half = LONGEST_LINE // 2
+    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
 
 
 def _end(number: int, frame: FrameType | None) -> None:
