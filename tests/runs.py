@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -76,6 +77,17 @@ def make_special(path: Path, kind: str) -> None:
         socket.socket(socket.AF_UNIX).bind(str(path))
     else:
         path.symlink_to("/dev/zero" if kind == "device" else "nothing")
+
+
+@contextlib.contextmanager
+def full_disk(after: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size, in bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def save_network(

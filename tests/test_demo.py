@@ -1,5 +1,7 @@
 """The drawn data sets: what is in them, how they are stored, when they are redrawn."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -148,12 +150,12 @@ def test_interrupted_drawing_is_not_taken_for_complete(tmp_path, monkeypatch):
     assert (tmp_path / "GTA5/images/00002.png").exists()
 
 
-@pytest.mark.parametrize("marker", [None, b"", b'{"version": 1, "cou', b"\xff\xfe"])
+@pytest.mark.parametrize("marker", [None, b"{}\n"])
 def test_other_parameters_replace_our_files_and_no_others(tmp_path, marker):
     write_demo(tmp_path, "gta5", 3, 1, (32, 16))
     mine = tmp_path / "GTA5/images/mine.png"
     mine.write_bytes(b"mine")
-    if marker is not None:  # a damaged marker changes nothing
+    if marker is not None:  # drawing was interrupted
         (tmp_path / "GTA5/demo.json").write_bytes(marker)
     write_demo(tmp_path, "gta5", 1, 1, SIZE)
     write_demo(tmp_path / "fresh", "gta5", 1, 1, SIZE)
@@ -161,13 +163,21 @@ def test_other_parameters_replace_our_files_and_no_others(tmp_path, marker):
     assert contents(tmp_path / "GTA5") == fresh | {"images/mine.png": b"mine"}
 
 
-def test_real_data_is_never_touched(tmp_path):
-    real = tmp_path / "GTA5/images/00001.png"
+@pytest.mark.parametrize(
+    "marker", [None, b"", b'{"version": 1}', b"[]", b"\xff\xfe", bytes(2000), "pipe", "folder"]
+)
+def test_real_data_is_never_touched(tmp_path, marker):
+    real, path = tmp_path / "GTA5/images/00001.png", tmp_path / "GTA5/demo.json"
     real.parent.mkdir(parents=True)
     real.write_bytes(b"real")
-    with pytest.raises(UserError, match="GTA5 holds files that are not the demo's"):
+    if isinstance(marker, bytes):
+        path.write_bytes(marker)
+    elif marker:
+        (os.mkfifo if marker == "pipe" else os.mkdir)(path)
+    reason = "GTA5 holds files that are not the demo's|cannot read .*demo.json: "
+    with pytest.raises(UserError, match=rf"({reason}).*\n  "):
         write_demo(tmp_path, "gta5", 1, 1, SIZE)
-    assert contents(tmp_path) == {"GTA5/images/00001.png": b"real"}
+    assert contents(tmp_path, "demo.json") == {"GTA5/images/00001.png": b"real"}
 
 
 def test_unwritable_folder_is_named(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.parity import ROOT
+from tests.runs import make_special
 from utils.errors import UserError
 from utils.output_folder import LOCK, WRITTEN, OutputFolder
 
@@ -62,11 +63,18 @@ def test_only_announced_files_are_replaced(tmp_path: Path) -> None:
         assert (tmp_path / WRITTEN).read_bytes() == before
 
 
-def test_a_file_of_the_locks_name_is_kept(tmp_path: Path) -> None:
-    (tmp_path / LOCK).write_text("mine")
+@pytest.mark.parametrize("kind", ["mine", "process of making tea", "process 7 on host", "pipe"])
+def test_a_file_of_the_locks_name_is_kept(kind: str, tmp_path: Path) -> None:
+    lock = tmp_path / LOCK
+    if kind == "pipe":
+        os.mkfifo(lock)
+    else:
+        lock.write_text(kind)
+    if kind == "process 7 on host":
+        os.link(lock, tmp_path / "mine")
     with pytest.raises(UserError, match=r"is not this program's\n  move it away"):
         OutputFolder(tmp_path)
-    assert (tmp_path / LOCK).read_text() == "mine"
+    assert kind == "pipe" or lock.read_text() == kind
 
 
 @pytest.mark.parametrize("content", ["", "5", "[1, 2", '[["a.png"]]', "[" * 100_000, "\xff"])
@@ -76,6 +84,13 @@ def test_a_damaged_list_frees_no_file(content: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is damaged\n|would be replaced"):
         OutputFolder(tmp_path).claim(["a.png"])
     assert (tmp_path / "a.png").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_list_that_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    make_special(tmp_path / WRITTEN, kind)
+    with pytest.raises(UserError, match=r"is damaged\n"):
+        OutputFolder(tmp_path).claim(["a.png"])
 
 
 @pytest.mark.parametrize("spoilt", ["a file", "a file in the way", "a linked lock", "a folder"])

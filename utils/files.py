@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
+import re
+import secrets
 import stat
 import warnings
 import zipfile
@@ -18,6 +21,8 @@ from PIL import Image
 
 from utils.errors import UserError, printable
 
+_PART = re.compile(r"\.part-[0-9a-f]{16}(\..*)?", re.DOTALL)
+
 
 @contextlib.contextmanager
 def replace_when_done(path: Path, part: Path | None = None, sync: bool = True) -> Iterator[Path]:
@@ -25,19 +30,22 @@ def replace_when_done(path: Path, part: Path | None = None, sync: bool = True) -
 
     Args:
         path: where the file goes. A file that is already there stays until the new one is complete.
-        part: the temporary path; by default next to ``path``, with the same extension.
+        part: the temporary path; by default an empty file next to ``path``, of the same extension,
+            whose name no other file has.
         sync: whether to wait until the disk has it, so that it survives a power cut.
 
     Raises:
         UserError: the file cannot be written; whatever was at ``path`` is unchanged.
     """
-    part = part or path.with_name(f".{path.stem}.part{path.suffix}")
+    temporary = part or path.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
     try:
-        yield part
+        if part is None:
+            temporary.touch(exist_ok=False)
+        yield temporary
         if sync:
-            with open(part, "rb+") as file:
+            with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(temporary, path)
     except OSError as error:
         raise UserError(
             f"cannot write {printable(path)}: {error.strerror or error}\n"
@@ -45,18 +53,26 @@ def replace_when_done(path: Path, part: Path | None = None, sync: bool = True) -
         ) from None
     finally:
         with contextlib.suppress(OSError):
-            part.unlink()
+            temporary.unlink()
     if sync:
         _sync_folder(path.parent)
 
 
+def remove_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left; none must be writing there."""
+    for path in folder.glob(".part-*"):
+        if _PART.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 @contextlib.contextmanager
-def whole_file(path: Path, part: Path | None = None) -> Iterator[IO[bytes]]:
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears at ``path`` once it is complete.
 
-    The arguments and errors are those of `replace_when_done`.
+    Errors are those of `replace_when_done`.
     """
-    with replace_when_done(path, part) as temporary, open(temporary, "wb") as file:
+    with replace_when_done(path) as temporary, open(temporary, "wb") as file:
         yield file
 
 
@@ -131,14 +147,26 @@ def _why_not_to_load(path: str | Path, most_bytes: int) -> str:
         return "there is no such file"
     with open(path, "rb") as file:
         if file.read(4) != b"PK\x03\x04":  # the format before PyTorch 1.6: one pickle
-            return _too_large(os.path.getsize(path), most_bytes)
+            too_large = _too_large(os.path.getsize(path), most_bytes)
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                return too_large or _wrong_pickle(content)
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if any(member.filename.endswith("/constants.pkl") for member in members):
             return "it is a TorchScript program"
         too_large = _too_large(sum(member.file_size for member in members), most_bytes)
-        damaged = None if too_large else archive.testzip()
-        return f"bad checksum of {printable(damaged)}" if damaged else too_large
+        if too_large:
+            return too_large
+        damaged = archive.testzip()
+        if damaged:
+            return f"bad checksum of {printable(damaged)}"
+        pickles = [member for member in members if member.filename.endswith(".pkl")]
+        return "".join(_wrong_pickle(archive.read(member)) for member in pickles)
+
+
+def _wrong_pickle(content: bytes | mmap.mmap) -> str:
+    """PyTorch's reader makes a bytearray of any size, which a few bytes can ask for."""
+    return "it holds a bytearray" if content.find(b"\nbytearray\n") >= 0 else ""
 
 
 def _too_large(size: int, most: int) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import platform
+import re
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from utils.errors import UserError, printable
-from utils.files import whole_file
+from utils.files import read_input, remove_parts, whole_file
 
 LOCK, WRITTEN = ".lock", ".written.json"
+MOST_BYTES = 100_000_000
+"""Of `WRITTEN`: more than a million names."""
 
 
 class OutputFolder:
@@ -35,7 +40,7 @@ class OutputFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-            self._lock = os.fdopen(os.open(path / LOCK, flags, 0o666), "r+", errors="replace")
+            self._lock = open(os.open(path / LOCK, flags, 0o666), "rb+", buffering=0)
         except OSError as error:
             raise UserError(f"cannot write into {shown}: {error.strerror}\n  {remedy}") from None
         try:
@@ -44,17 +49,23 @@ class OutputFolder:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise UserError(f"cannot lock {shown}: {error.strerror}\n  {remedy}") from None
-            holder = printable(self._lock.read(200)) or "another process"
+            holder = printable(self._read()) or "another process"
             raise UserError(
                 f"{shown} is in use by {holder}\n  wait until it ends, or {remedy}"
             ) from None
-        before = self._lock.read(200)
-        if before and not before.startswith("process "):
+        status = os.fstat(self._lock.fileno())
+        is_ours = stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+        if not is_ours or not re.fullmatch(r"(process \d+ on \S{0,64})?", self._read()):
             raise UserError(f"{shown}/{LOCK} is not this program's\n  move it away, or {remedy}")
-        self._lock.seek(0)
-        self._lock.truncate()
-        self._lock.write(f"process {os.getpid()} on {platform.node()}")
-        self._lock.flush()
+        with contextlib.suppress(OSError):  # on a full disk there is a lock, but no note on it
+            self._lock.seek(0)
+            self._lock.truncate()
+            self._lock.write(f"process {os.getpid()} on {platform.node()}".encode())
+        remove_parts(path)
+
+    def _read(self) -> str:
+        """Return who locked the folder last."""
+        return (self._lock.read(200) or b"").decode(errors="replace")
 
     def claim(self, names: Iterable[str]) -> None:
         """Announce files to write.
@@ -67,7 +78,9 @@ class OutputFolder:
         """
         file, names = self.path / WRITTEN, set(names)
         try:
-            ours = set(map(str, json.loads(file.read_bytes()))) if file.exists() else set()
+            ours = set(map(str, json.loads(read_input(file, MOST_BYTES))))
+        except FileNotFoundError:
+            ours = set()
         except (OSError, ValueError, TypeError, RecursionError):
             raise UserError(
                 f"{printable(file)}, the list of files written into this folder, is damaged\n"

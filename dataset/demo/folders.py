@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from dataset.demo.canvas import TRAIN_IDS
 from dataset.demo.photograph import draw_scene
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
 from utils.errors import UserError
-from utils.files import whole_file
+from utils.files import read_input, whole_file
 
 VERSION = 3  # raise it when the pictures change: older demos are then redrawn
 
@@ -72,9 +71,32 @@ def _write(path: Path, content: bytes) -> None:
             f"cannot make the demo's folder {path.parent}: {error.strerror}\n"
             "  go to a folder that can be written to"
         ) from None
-    # Several processes may draw the same demo at the same time.
-    with whole_file(path, path.with_name(f".{path.name}.{os.getpid()}")) as file:
+    with whole_file(path) as file:  # several processes may draw the same demo at the same time
         file.write(content)
+
+
+def _is_the_demos(folder: Path, marker: bytes | None) -> bool:
+    """Return whether files in a folder may be replaced, by the content of its marker file."""
+    if marker is None:
+        return all(path.name.startswith(".") for path in folder.glob("*"))
+    try:
+        values = json.loads(marker)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and set(values) in (set(), {"version", "count", "size", "seed"})
+
+
+def _read_marker(path: Path) -> bytes | None:
+    """Return the content of a marker file; None if there is none."""
+    try:
+        return read_input(path, 1000)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}\n"
+            "  the demo keeps notes there: move it away, or go to another folder"
+        ) from None
 
 
 def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) -> None:
@@ -82,10 +104,10 @@ def _write_data_set(folder: Path, count: int, size: tuple[int, int], seed: int) 
     marker, number = folder / "demo.json", list(DATA_SETS).index(folder.name)
     values = {"version": VERSION, "count": count, "size": size, "seed": seed}
     complete = json.dumps(values).encode()
-    if marker.exists():
-        if marker.read_bytes() == complete:
-            return
-    elif any(not path.name.startswith(".") for path in folder.glob("*")):
+    found = _read_marker(marker)
+    if found == complete:
+        return
+    if not _is_the_demos(folder, found):
         raise UserError(
             f"{folder} holds files that are not the demo's\n"
             "  give the demo a folder of its own, or move these files away"

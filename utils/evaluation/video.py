@@ -15,6 +15,8 @@ from utils.errors import UserError, printable
 from utils.evaluation.pictures import Picture
 from utils.files import replace_when_done
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are ours to tell
+
 
 class VideoFile:
     """The frames of a video, upright, in RGB; iterate over them once.
@@ -77,6 +79,7 @@ def write_video(
         UserError: the file cannot be written, or its path is not UTF-8; whatever was at ``path``
             is unchanged.
     """
+    _utf8(path)  # the file could be written under such a name, but not read
     count = 0
     with replace_when_done(path) as part:
         codec = cv2.VideoWriter.fourcc(*"mp4v")
