@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.runs import LOG, make_special
 from utils.errors import UserError
 from utils.training.log import Log
 from utils.training.run_files import RunFiles
 
 MEANS = (1.5, 1.25, 0.25, 0.125, 0.75, 3.0)  # exact in binary: read back as they are
 NAMES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
-LOG = "GTA2Cityscapes_log.txt"
 
 
 def make_log(folder: Path, done: int = 0, board: bool = False, show: bool = True) -> Log:
@@ -130,6 +130,18 @@ def test_without_tensorboard_one_message_tells(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match=r"--tensorboard: .* not installed\n  pip install"):
         make_log(tmp_path, board=True)
+
+
+def test_tensorboard_needs_a_name_in_utf_8(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--tensorboard: .*caf\\udce9.*\n  choose another"):
+        make_log(tmp_path / os.fsdecode(b"caf\xe9"), board=True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    make_special(tmp_path / LOG, kind)
+    with pytest.raises(UserError, match=f"cannot write .*{LOG}: .*\n  remove what is in the way"):
+        make_log(tmp_path).line("text")
 
 
 @pytest.mark.parametrize("broken", [LOG, "metrics.jsonl", "tensorboard"])

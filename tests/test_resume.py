@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -16,6 +18,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.SEAN import SEANet
+from tests.parity import ROOT
 from tests.runs import EXTENSIONS, LOG, MOST, metrics, results, started, train, trained, words
 from utils.files import load_tensors
 from utils.training.run_files import RunFiles
@@ -82,6 +85,16 @@ def test_a_closed_pipe_loses_no_iteration(stream: str, domains: Path, tmp_path: 
     assert metrics(last.parent)[-1]["iteration"] == reached
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_console_on_a_full_disk_loses_no_iteration(domains: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "SEAN_GTA5.py", *words(domains, tmp_path)]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2
+    assert "\nerror: cannot write the output: No space left on device\n  " in ended.stderr
+    assert (tmp_path / "last.pth").exists()
+
+
 def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     domains: Path, unbroken: Path, tmp_path: Path
 ) -> None:
@@ -92,6 +105,17 @@ def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     (folder / "last.pth").write_bytes(content)
     assert "bad checksum" in trained(domains, folder, "--resume", **LONG)
     assert results(folder) == results(unbroken)
+
+
+def test_a_log_that_is_a_pipe_is_refused_below_the_progress_bar(
+    domains: Path, unbroken: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(unbroken, tmp_path / "copy")
+    (folder / LOG).unlink()
+    os.mkfifo(folder / LOG)
+    ended = train(domains, folder, "--resume", **LONG)
+    assert ended.status == 2
+    assert f"\nerror: cannot write {folder / LOG}: " in ended.output
 
 
 def test_a_resumed_run_needs_no_initial_weights(domains: Path, tmp_path: Path) -> None:

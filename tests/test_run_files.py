@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from tests.test_records import LINES
 from utils.command_line import plain_options
 from utils.errors import UserError
 from utils.files import save_tensors
-from utils.options import TrainingOptions
+from utils.options import TrainingOptions, demo_training
 from utils.output_folder import LOCK
-from utils.training.run_files import RunFiles
+from utils.training.run_files import RunFiles, can_resume
 from utils.training.saved_state import CLASSES, FIELDS, Progress
 
 
@@ -41,27 +42,68 @@ def test_no_drawing_stays_in_memory(files: RunFiles) -> None:
     assert not any(type(thing) is Figure for thing in gc.get_objects())
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "curves.png", "GTA_loss.npz", "last.pth"])
+def test_the_folders_name_can_be_in_any_script(tmp_path: Path) -> None:
+    (tmp_path / "日本").mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RunFiles(tmp_path / "日本", "GTA").draw_curves()
+
+
+BEST = "GTA2Cityscapes_epoch0batch2tgt_miu_15.pth"
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "last.complete.pth", "tensorboard", BEST])
 def test_a_folder_that_holds_a_run_is_not_claimed(tmp_path: Path, name: str) -> None:
     files = RunFiles(tmp_path, "GTA")
     assert files.open_run(TrainingOptions(), {}, True) == (None, "")
-    (tmp_path / name).mkdir()
+    (tmp_path / name).symlink_to("nothing")
     with pytest.raises(UserError, match="--resume"):
         files.open_run(TrainingOptions(), {}, True)
-    assert (tmp_path / name).exists()
+    assert (tmp_path / name).is_symlink()
+
+
+DEMO = TrainingOptions(demo=True, **demo_training("GTA", "GTA5"))
+
+
+def earlier_demo(folder: Path) -> RunFiles:
+    files = RunFiles(folder, "GTA")
+    files.board.mkdir(parents=True)
+    for path in (files.board / "events.out.tfevents.1", files.last, folder / BEST):
+        path.touch()
+    files.final.symlink_to("nothing")
+    return files
 
 
 def test_a_demo_is_replaced_but_for_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = dataclasses.replace(TrainingOptions(), demo=True, snapshot_dir="Snap/demo/GTA")
-    files = RunFiles(Path(options.snapshot_dir), "GTA")
-    (files.folder / "tensorboard").mkdir(parents=True)
-    (files.folder / "link").symlink_to(tmp_path, target_is_directory=True)
-    files.last.touch()
-    assert files.open_run(options, {}, True) == (None, "")
+    files = earlier_demo(Path(DEMO.snapshot_dir))
+    assert files.open_run(DEMO, {}, True) == (None, "")
     assert [path.name for path in files.folder.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("kind", ["mine", "tensorboard/mine", "linked folder", "own data"])
+def test_only_a_demo_is_replaced(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files, options = earlier_demo(Path(DEMO.snapshot_dir)), DEMO
+    if kind == "linked folder":
+        files.folder.rename("elsewhere")
+        files.folder.symlink_to(tmp_path / "elsewhere")
+    elif kind == "own data":
+        options = dataclasses.replace(DEMO, data_dir_source="mine")
+    else:
+        (files.folder / kind).touch()
+    before = {*files.folder.rglob("*"), files.folder / LOCK}
+    with pytest.raises(UserError, match=r"is not the demo's|holds an earlier run"):
+        files.open_run(options, {}, True)
+    assert set(files.folder.rglob("*")) == before
+
+
+def test_a_name_that_is_too_long_holds_no_run() -> None:
+    assert not can_resume(TrainingOptions(resume=True, snapshot_dir="a" * 256))
 
 
 def fixed(options: TrainingOptions, processes: int = 1, **data: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def start(root: Path, *words: object, script: ModuleType = SEAN_GTA5) -> SimpleN
         prefix: str, student: Any, teacher: Any, source: Any, target: Any, scored: Any,
         options: TrainingOptions, weights: str,
     ) -> None:  # fmt: skip
-        check_experiment(options, student.num_classes, target, scored)
+        check_experiment(options, student.num_classes, source, target, scored)
         started.__dict__.update(locals())
         started.protocol = describe_protocol(options, source, target, scored)
         started.data = describe_data(options, source, target, scored, len(source))
@@ -151,12 +151,20 @@ def test_label_maps_of_another_size_are_told(root: Path) -> None:
     assert "label maps" not in start(root, "--input_size_target", "64,32").data
 
 
+def test_one_image_is_told_in_the_singular(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("00001.png\n")
+    text = start(root, "--data_list_source", tmp_path / "list.txt").data
+    assert text.startswith("1 source image, 3 target images, 3 scored, 1 iteration an epoch")
+
+
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
         (["--data_dir_val", "{root}/photos"], ["leftImg8bit/val"]),
         (["--data_dir_target", "{root}/photos", "--snapshot_dir", "{root}/photos/Snap"],
          ["--snapshot_dir"]),
+        (["--snapshot_dir", "{root}/GTA5/labels/new"], ["outside {root}/GTA5/labels:"]),
+        (["--snapshot_dir", "{root}/Cityscapes/gtFine/val"], ["outside", "gtFine/val:"]),
         (["--oracle", "--source_only"], ["--oracle and --source_only", "baselines"]),
         (["--oracle", "--data_dir_target", "{root}/photos"], ["photos/leftImg8bit/val"]),
         (["--num_classes", 16], ["--num_classes 16: Cityscapes has 19"]),

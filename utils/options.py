@@ -204,8 +204,10 @@ class TrainingOptions(CommonOptions):
         }
 
     def replaces_demo(self, prefix: str) -> bool:
-        """Whether this run overwrites the results of an earlier demo."""
-        return self.demo and self.snapshot_dir == f"{DEMO_RUNS}/{prefix}"
+        """Whether this run overwrites the results of an earlier demo, on the same data."""
+        folders = (self.data_dir_source, self.data_dir_target, self.data_dir_scored)
+        has_its_data = all(folder.startswith(f"{DEMO_FOLDER}/") for folder in folders)
+        return self.demo and has_its_data and self.snapshot_dir == f"{DEMO_RUNS}/{prefix}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 
 from dataset.loaders import EpochSampler, make_loader, on_device
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.errors import UserError
+from utils.errors import UserError, counted, printable
 from utils.options import TrainingOptions
 from utils.training.distributed import Processes
 from utils.training.saved_state import CLASSES
@@ -56,8 +56,8 @@ class DomainBatches:
         self.iterations = len(self.source_order)
         if self.iterations == 0:
             raise UserError(
-                f"{len(source)} source images in {source.root} are too few for one iteration of "
-                f"{self.global_batch}\n  give a smaller --batch_size"
+                f"{printable(source.root)} has {counted(len(source), 'source image')}, too few for "
+                f"one iteration of {self.global_batch}\n  give a smaller --batch_size"
             )
         workers = options.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)

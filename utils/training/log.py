@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import stat
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ class Log:
         """Append a line to the log file and show it above the progress bar.
 
         Raises:
-            BrokenPipeError: nobody reads the console any more; the log file has the line.
+            OSError: the console takes no more; the log file has the line.
         """
         if not self.show:
             return
@@ -68,7 +69,8 @@ class Log:
 
     def mute(self) -> None:
         """Show nothing more on the console."""
-        self.bar.disable = True
+        with contextlib.suppress(OSError):
+            self.bar.close()
         sys.stdout = open(os.devnull, "w")
 
     def losses(
@@ -150,13 +152,18 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}\n  free some space, then --resume"
+            f"cannot write {printable(path)}: {error.strerror or error}\n"
+            "  remove what is in the way, or free some space; then --resume"
         ) from None
 
 
 def _append(file: Path, text: str) -> None:
-    with _writing(file), open(file, "a", encoding="utf-8") as opened:
-        opened.write(text + "\n")
+    # Without O_NONBLOCK, opening a pipe waits for its reader.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
+    with _writing(file), open(os.open(file, flags, 0o666), "ab") as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError("it is a pipe or a device")
+        opened.write(f"{text}\n".encode())
 
 
 def _plain(value: Any) -> Any:
@@ -175,6 +182,11 @@ def _open_board(folder: Path, done: int) -> Any:
         raise UserError(
             "--tensorboard: tensorboard is not installed\n  pip install tensorboard"
         ) from None
+    if os.fsencode(folder).decode(errors="ignore") != str(folder):
+        raise UserError(
+            f"--tensorboard: {printable(folder)} is not UTF-8\n"
+            "  choose another --snapshot_dir, or leave --tensorboard out"
+        )
     with _writing(folder):
         return SummaryWriter(folder, purge_step=done + 1)
 

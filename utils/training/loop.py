@@ -69,7 +69,7 @@ def train(
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
         DivergenceError: a loss, gradient or weight is not finite; nothing after it is saved.
-        BrokenPipeError: nobody reads the console any more.
+        OSError: nobody reads the console any more, or what it is redirected to is full.
         SystemExit: after SIGINT or SIGTERM, with status 130 or 143.
     """
     stop = StopRequest(options.max_hours)
@@ -78,8 +78,8 @@ def train(
         finished = run.loop(stop)
     except DivergenceError:
         raise
-    except (UserError, BrokenPipeError) as error:
-        if isinstance(error, BrokenPipeError):  # as from `| head`: nobody reads what is printed
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError):  # from the console: as after `| head`, or on a full disk
             run.log.mute()
         if run.processes.world_size == 1:  # other processes would have to take part in saving
             run.save()
@@ -107,7 +107,7 @@ class Run:
         options: TrainingOptions,
         initialization: str,
     ) -> None:
-        check_experiment(options, student.num_classes, target, scored)
+        check_experiment(options, student.num_classes, source, target, scored)
         self.device = choose_device(options.device)
         options = replace(options, precision=choose_precision(options.precision, self.device))
         self.options = options
@@ -144,13 +144,14 @@ class Run:
             self.files, self.last_iteration, self.progress.iteration, options.tensorboard,
             self.processes.is_main,
         )  # fmt: skip
-        self.log.line(f"== {environment(self.device)}, {self.processes.world_size} process(es)")
-        self.log.line(f"options: {as_arguments(options)}")
-        self.log.line(f"protocol: {protocol}")
-        self.log.line(f"data: {data}")
-        self.log.line(f"weights: {initialization}")
-        if warning:
-            self.log.line(f"warning: {warning}")
+        self.heading = [
+            f"== {environment(self.device)}, {self.processes.world_size} process(es)",
+            f"options: {as_arguments(options)}",
+            f"protocol: {protocol}",
+            f"data: {data}",
+            f"weights: {initialization}",
+            *([f"warning: {warning}"] if warning else []),
+        ]
 
     def _open_data(self, source: SegmentationDataset, target: SegmentationDataset) -> None:
         """Start the loaders; note what a resumed run must have in common with this one."""
@@ -173,6 +174,8 @@ class Run:
     def loop(self, stop: StopRequest) -> bool:
         """Train until the end or a stop request; return whether the end was reached."""
         progress, options, networks = self.progress, self.options, self.networks
+        for text in self.heading:
+            self.log.line(text)
         if progress.score_due:
             self.score()
         while progress.iteration < self.last_iteration:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dataset.cache import Cache
 from dataset.segmentation_dataset import SegmentationDataset
-from utils.errors import UserError, printable
+from utils.errors import UserError, counted, printable
 from utils.options import TrainingOptions
 
 
 def check_experiment(
     options: TrainingOptions,
     num_classes: int,
+    source: SegmentationDataset,
     target: SegmentationDataset,
     scored: SegmentationDataset | None,
 ) -> None:
@@ -37,13 +39,14 @@ def check_experiment(
         raise UserError(
             "--oracle and --source_only are two different baselines\n  train one after the other"
         )
-    if target.is_plain_folder:
-        folder = Path(options.snapshot_dir).resolve()
-        if folder.is_relative_to(target.root.resolve()):
-            raise UserError(
-                f"--snapshot_dir {options.snapshot_dir} lies in the target folder\n"
-                f"  choose one outside {target.root}: its pictures would become target images"
-            )
+    place = Path(os.path.realpath(options.snapshot_dir))
+    for dataset in (source, target, scored or target):
+        for folder in (dataset.image_folder, dataset.label_folder):
+            if place.is_relative_to(os.path.realpath(folder)):
+                raise UserError(
+                    f"--snapshot_dir {printable(options.snapshot_dir)} lies in a folder of data\n"
+                    f"  choose one outside {printable(folder)}: its pictures would become images"
+                )
     same_folder = scored is not None and target.image_folder == scored.image_folder
     if options.target_split != "val" and same_folder:
         raise UserError(
@@ -91,8 +94,8 @@ def describe_data(
         UserError: the disk is too small for the cache.
     """
     text = (
-        f"{len(source)} source images, {len(target)} target images, "
-        f"{len(scored) if scored else 0} scored, {iterations} iterations an epoch"
+        f"{counted(len(source), 'source image')}, {counted(len(target), 'target image')}, "
+        f"{len(scored) if scored else 0} scored, {counted(iterations, 'iteration')} an epoch"
     )
     if options.cache_dir:
         used = [source, *([target] if options.reads_target else []), *([scored] if scored else [])]

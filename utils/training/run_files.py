@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ MOST_BYTES_SAVED = 4 * MOST_BYTES
 def can_resume(options: TrainingOptions) -> bool:
     """Return whether ``--resume`` finds a checkpoint, so that no initial weights are needed."""
     names = ("last.complete.pth", "last.pth", "last.previous.pth")
-    return options.resume and any(Path(options.snapshot_dir, name).exists() for name in names)
+    return options.resume and any(
+        os.path.exists(Path(options.snapshot_dir, name)) for name in names
+    )
 
 
 class RunFiles:
@@ -77,21 +79,41 @@ class RunFiles:
             if saved:
                 check_unchanged(saved, options, fixed)
             return saved, warning
-        if is_main and options.replaces_demo(self.prefix):
+        if is_main and options.replaces_demo(self.prefix) and not self.folder.is_symlink():
             self._empty()
-        files = (self.log, self.final, self.history, self.last, self.previous, self.metrics)
-        if is_main and any(file.exists() for file in (*files, self.curves, self.board)):
+        if is_main and self._present():
             raise UserError(
                 f"{printable(self.folder)} holds an earlier run\n"
                 "  continue it with --resume, or choose another --snapshot_dir"
             )
         return None, ""
 
+    def _present(self) -> list[Path]:
+        """Return what the folder holds under the names of a run's files."""
+        names = (self.log, self.final, self.history, self.metrics, self.curves, self.board)
+        states = (self.last, self.complete, self.previous)
+        best = self.folder.glob(f"{self.prefix}2Cityscapes_epoch*batch*tgt_miu_*.pth")
+        return [*filter(os.path.lexists, (*names, *states)), *best]
+
     def _empty(self) -> None:
-        for path in self.folder.iterdir():
+        """Remove the files of a run, unless the folder holds others; links are not followed."""
+        found = [
+            Path(folder, name)
+            for folder, folders, names in os.walk(self.folder)
+            for name in (*folders, *names)
+        ]
+        ours = {self.folder / LOCK, *self._present()}
+        ours |= {path for path in found if path.match("tensorboard/events.out.tfevents.*")}
+        strange = [path for path in found if path not in ours]
+        if strange:
+            raise UserError(
+                f"{printable(strange[0])} is not the demo's: the folder is not emptied\n"
+                "  move it away, or choose another --snapshot_dir"
+            )
+        for path in reversed(found):  # a folder comes before what it holds
             try:
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
+                    path.rmdir()
                 elif path.name != LOCK:
                     path.unlink()
             except OSError as error:
@@ -112,7 +134,7 @@ class RunFiles:
         """
         warnings: list[str] = []
         for path in (self.complete, self.last, self.previous):
-            if not path.exists():
+            if not os.path.exists(path):
                 continue
             try:
                 state = load_tensors(path, MOST_BYTES_SAVED)
@@ -129,7 +151,7 @@ class RunFiles:
                 f"{warnings[0]}\n  start a new run in another --snapshot_dir, with --restore_from "
                 "a file that is named after its score"
             )
-        if self.final.exists():
+        if os.path.exists(self.final):
             raise UserError(
                 f"{printable(self.folder)} holds a finished run, but no last.pth to continue from\n"
                 "  choose another --snapshot_dir"
@@ -172,7 +194,8 @@ class RunFiles:
             UserError: one of them cannot be read or written.
         """
         figure = curves_figure(read_records(self.metrics), printable(self.folder))
-        with whole_file(self.curves) as file:
+        with whole_file(self.curves) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the folder's name can be in any script
             figure.savefig(file, format="png")
         del figure
         gc.collect()  # a figure is full of cycles, and each would stay until Python collects them
