@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from model.SEAN import SEANet
-from utils.errors import UserError, printable
+from utils.errors import UserError, counted, printable
 from utils.files import load_tensors
 
 VERSION = 1
@@ -116,9 +116,10 @@ def load_network(
         use_attention, size = attention is not False, input_size or INPUT_SIZE
         info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, size, "")
     width, height = info.input_size
+    convolutions = counted(info.branches, "classifier convolution")
     for option, given, value, words in (
         ("--num-classes", num_classes, classes, f"{classes} classes"),
-        ("--classifier_branches", branches, info.branches, f"{info.branches} branches"),
+        ("--classifier_branches", branches, info.branches, convolutions),
         ("--no_attention", attention, info.attention, "attention"),
         ("--input_size", input_size, info.input_size, f"{width},{height}"),
     ):

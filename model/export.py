@@ -9,6 +9,7 @@ The graph is the network alone. What the images must be is written into the file
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from model.checkpoint import CheckpointInfo, load_network
 from model.pretrained import MEAN_BGR
 from model.SEAN import SEANet
 from utils.command_line import Parser, integer, size
-from utils.errors import UserError, exit_on_error
+from utils.errors import UserError, exit_on_error, printable
 from utils.files import whole_file
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -72,7 +73,10 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
     if format == "torch_export":
         dynamic = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
         program = torch.export.export(module, (example,), dynamic_shapes={"images": dynamic})
-        torch.export.save(program, file, extra_files={"description.json": json.dumps(description)})
+        content = io.BytesIO()  # PyTorch's writer aborts the process when a write fails
+        extra = {"description.json": json.dumps(description)}
+        torch.export.save(program, content, extra_files=extra)
+        file.write(content.getbuffer())
         return
     import onnx
 
@@ -116,10 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.format == "onnx" and missing:
         raise UserError(f"--format onnx needs {missing[0]}\n  pip install onnx onnxscript")
     if os.path.lexists(output):
-        raise UserError(f"{output} exists\n  choose another --output, or remove it")
+        raise UserError(f"{printable(output)} exists\n  choose another --output, or remove it")
     with whole_file(output) as file:
         export(network, options.format, file, describe(network, info))
-    print(f"{output}: {network.num_classes} classes, {output.stat().st_size / 1e6:.0f} MB")
+    megabytes = output.stat().st_size / 1e6
+    print(f"{printable(output)}: {network.num_classes} classes, {megabytes:.0f} MB")
 
 
 if __name__ == "__main__":

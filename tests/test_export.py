@@ -17,7 +17,7 @@ from dataset.transforms import MEAN_BGR
 from model.export import EXTENSIONS, main
 from model.SEAN import SEANet
 from tests.reference import reference_network
-from tests.runs import Capture, refusal, save_network
+from tests.runs import Capture, full_disk, refusal, save_network
 
 # The smallest allowed, multiples of 8 and others, odd numbers of cells; 64x96 is what is traced.
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24)]
@@ -146,6 +146,16 @@ def test_a_mistake_ends_in_one_message(
     assert fragment in refusal(capsys, lambda: main(["--format", "torch_export", *given]))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_full_disk_ends_in_one_message(
+    ablation: tuple[SEANet, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    given = [str(ablation[1]), "--format", "torch_export", "--output", str(tmp_path / "net.pt2")]
+    with full_disk(after=5120):
+        message = refusal(capsys, lambda: main(given))
+    assert f"cannot write {tmp_path / 'net.pt2'}: " in message
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_onnx_without_its_packages(

@@ -192,8 +192,9 @@ def test_checkpoint_of_another_network_is_refused(network, name, shape, message)
 def test_nothing_that_fits_is_an_error(network, tmp_path, state):
     path = tmp_path / "net.pth"
     torch.save(state, path)
-    with pytest.raises(UserError, match=re.escape(str(path))):
+    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
         initialize(network, str(path))
+    assert "1 tensors" not in str(caught.value)
 
 
 def test_missing_file_tells_the_choices(network, tmp_path):
