@@ -8,7 +8,7 @@ python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from utils.evaluation.predict import predict_dataset
 from utils.evaluation.report import RankedPanels, page
 from utils.evaluation.scores import Scores, score, write_scores, write_text
 from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
+from utils.training.records import read_records
 
 DEMO_BASELINE = f"{DEMO_RUNS}/source_only/GTA_TeacherNet.pth"
 
@@ -51,7 +52,8 @@ def main() -> None:
         False if options.no_attention else None, options.input_size,
     )  # fmt: skip
     if options.save_attention and not info.attention:
-        raise UserError(f"{options.restore_from} has no attention\n  leave out --save_attention")
+        shown = printable(options.restore_from)
+        raise UserError(f"{shown} has no attention\n  leave out --save_attention")
     space = choose_classes(options, network.num_classes, info, own)
     place(network, device)
     running = with_precision(network, options.precision)
@@ -59,7 +61,7 @@ def main() -> None:
         predict_own_images(running, space, info.input_size, options)
         return
     networks = [running]
-    if is_demo(options) and Path(DEMO_BASELINE).exists():
+    if is_demo(options) and os.path.exists(DEMO_BASELINE):
         options = replace(options, compare=DEMO_BASELINE)
     if options.compare is not None:
         first = load_compared(options.compare, options.restore_from, network, info)
@@ -74,17 +76,18 @@ def load_compared(
 ) -> SEANet:
     """Load the network of --compare, which must have the second one's classes and input size."""
     first, info = load_network(path)
+    names = printable(path), printable(second_path)
     named = info.names and second_info.names
     if first.num_classes != second.num_classes or (named and info.names != second_info.names):
         raise UserError(
-            f"--compare {path} ({first.num_classes} classes) does not have the classes of "
-            f"{second_path} ({second.num_classes} classes)\n"
+            f"--compare {names[0]} ({first.num_classes} classes) does not have the classes of "
+            f"{names[1]} ({second.num_classes} classes)\n"
             "  compare checkpoints of the same classes"
         )
     sizes = [f"{width}x{height}" for width, height in (info.input_size, second_info.input_size)]
     if info.names and sizes[0] != sizes[1]:  # a file without names does not say its size either
         raise UserError(
-            f"--compare {path} was trained at {sizes[0]}, {second_path} at {sizes[1]}\n"
+            f"--compare {names[0]} was trained at {sizes[0]}, {names[1]} at {sizes[1]}\n"
             "  compare checkpoints of one input size: both networks see the same images"
         )
     return first
@@ -102,8 +105,8 @@ def choose_classes(
     names = f" ({', '.join(info.names)})" if info.names else ""
     counts = own.num_classes if own else "19 or 16"
     raise UserError(
-        f"{options.restore_from} is a checkpoint for {num_classes} classes; "
-        f"{options.classes or 'Cityscapes'} is labelled for {counts}\n"
+        f"{printable(options.restore_from)} is a checkpoint for {num_classes} classes; "
+        f"{printable(options.classes or 'Cityscapes')} is labelled for {counts}\n"
         f"  give a checkpoint of these classes, or the --classes of its training{names}"
     )
 
@@ -202,13 +205,15 @@ def demo_table(scores: Scores, comparison: Comparison | None) -> str:
     rows = {"SEAN": scores.miou}
     if comparison:
         rows = {"source only": comparison.rows[-1].first} | rows
-    metrics = Path(DEMO_RUNS, "oracle/metrics.jsonl")
-    if metrics.exists():
-        records = map(json.loads, metrics.read_text().splitlines())
+    left_out = ""
+    try:
+        records = read_records(Path(DEMO_RUNS, "oracle/metrics.jsonl"))
         oracle = [r["target_miou"] for r in records if r.get("network") == "teacher"]
         rows |= {"oracle": oracle[-1]} if oracle and oracle[-1] is not None else {}
+    except UserError as error:
+        left_out = f"  {'oracle':<12}left out: {str(error).splitlines()[0]}\n"
     lines = [f"  {name:<12}{100 * miou:5.1f}\n" for name, miou in rows.items()]
-    return "".join(["\ndemo, target mIoU in %\n", *lines])
+    return "".join(["\ndemo, target mIoU in %\n", *lines, left_out])
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ go stale. Processes that make the same entry at once write the same bytes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
 import uuid
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,16 +53,22 @@ class Cache:
         return self.folder / digest[:2] / f"{digest[2:34]}.npy"
 
     def array(
-        self, file: Path, settings: str, make: Callable[[], NDArray[np.uint8]]
+        self,
+        file: Path,
+        settings: str,
+        shape: Sequence[int | None],
+        make: Callable[[], NDArray[np.uint8]],
     ) -> NDArray[np.uint8]:
         """Return the array of a file; make and keep it if there is no entry yet.
 
         An entry that cannot be written is a warning, since it costs only time. UserErrors of
         ``make`` are passed on; ``settings`` tells all that its result depends on except the file.
+        An entry of another type than uint8 or another shape is replaced; None is any length.
         """
         entry = self.entry(file, settings)
-        with contextlib.suppress(OSError, ValueError):  # missing, or damaged
-            return np.lib.format.open_memmap(entry, mode="r")
+        kept = _read(entry, shape)
+        if kept is not None:
+            return kept
         array = make()
         part = self.folder / f"part-{uuid.uuid4().hex}.npy"
         try:
@@ -70,10 +77,8 @@ class Cache:
                 entry.parent.mkdir(parents=True, exist_ok=True)
                 np.save(part, array)
         except UserError as error:
-            # Not the entry's name: the same text for every entry is shown once per process.
             first, cache = str(error).splitlines()[0], f"the cache {printable(self.folder)}"
-            reason = first.replace(printable(entry), cache)
-            warnings.warn(f"{reason}; going on without it", stacklevel=2)
+            _warn(f"{first.replace(printable(entry), cache)}; going on without it")
         return array
 
     def reserve(self, entries: Mapping[Path, int]) -> str:
@@ -82,7 +87,7 @@ class Cache:
         Raises:
             UserError: the disk has less space, or the folder cannot be written to.
         """
-        missing = [size for entry, size in entries.items() if not entry.exists()]
+        missing = [size for entry, size in entries.items() if not os.path.isfile(entry)]
         if not missing:
             return f"{printable(self.folder)} has all {len(entries)} entries"
         remedy = "free space, choose another --cache_dir, or leave it out"
@@ -104,3 +109,20 @@ class Cache:
         if sum(missing) > free:
             raise UserError(f"{summary}\n  {remedy}")
         return summary
+
+
+def _read(entry: Path, shape: Sequence[int | None]) -> NDArray[np.uint8] | None:
+    """Return the array of an entry; None if it is missing, damaged, another array or no file."""
+    if not os.path.isfile(entry):  # opening a pipe would wait for its writer
+        return None
+    with contextlib.suppress(Exception):  # damaged headers raise many kinds
+        kept = np.lib.format.open_memmap(entry, mode="r")
+        pairs = zip(shape, kept.shape, strict=True)
+        if kept.dtype == np.uint8 and all(length in (None, own) for length, own in pairs):
+            return kept
+    return None
+
+
+@functools.cache  # shown once per process
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

@@ -14,6 +14,7 @@ frequencies, and the first problems. Ends with status 0, or 2 if there are probl
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -34,7 +35,7 @@ from dataset.loaders import available_cores
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
-from utils.errors import UserError, exit_on_error, printable
+from utils.errors import UserError, counted, exit_on_error, printable
 
 DATASETS = {
     "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
@@ -95,7 +96,7 @@ def label_maps_without_image(dataset: SegmentationDataset) -> list[str]:
 
 def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> list[str]:
     """Return lines of text on the label maps and the frequency of each class."""
-    missing = sum(not dataset.label_file(name).exists() for name in dataset.names)
+    missing = sum(not os.path.exists(dataset.label_file(name)) for name in dataset.names)
     sizes = [(finding.size, finding.label_size) for finding in findings]
     other = sum(image != label for image, label in sizes if image and label)
     lines = [
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labelled = not dataset.description.is_target or dataset.has_labels()
     findings = check_all(dataset, labelled)
     problems = [problem for finding in findings for problem in finding.problems]
-    print(f"{len(findings)} images in {printable(dataset.image_folder)}")
+    print(f"{counted(len(findings), 'image')} in {printable(dataset.image_folder)}")
     sizes = Counter(finding.size for finding in findings).most_common(8)
     print("sizes:", ", ".join(f"{size or 'unreadable'} ({count})" for size, count in sizes))
     if labelled:

@@ -165,6 +165,10 @@ def _layout(value: Any, section: str) -> Layout:
     for name, text in texts.items():
         if not isinstance(text, str):
             raise UserError(f"{section}.{name}: {_shown(text)} instead of text")
+        if printable(text) != text:
+            raise UserError(
+                f"{section}.{name}: {_shown(text)} has a character that cannot be printed"
+            )
     layout = Layout(**texts)
     if (layout.images, layout.image_suffix) == (layout.labels, layout.label_suffix):
         raise UserError(f"{section}.labels: the same files as the images")

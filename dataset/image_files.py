@@ -1,8 +1,8 @@
 """Read photographs and label maps from image files.
 
-8-bit PNGs are decoded by kornia-rs: three times faster than Pillow, and it gives the ids of palette
-label maps, as GTA-5 publishes them. OpenCV decodes the other PNGs: it keeps the values of 16-bit
-RGB label maps, which Pillow halves to 8 bits. Pillow reads everything else.
+PNGs of 8 bits, and label maps of 16, are decoded by kornia-rs: three times faster than Pillow, it
+gives the ids of palette label maps, as GTA-5 publishes them, and it keeps the values of 16-bit RGB
+label maps, as SYNTHIA's, which Pillow halves to 8 bits. Pillow reads everything else.
 
 Every function raises UserError if a file is missing, damaged, too large, or not an image.
 """
@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from kornia_rs.io import decode_image_png_u8
+from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -31,9 +32,18 @@ IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 # includes MPO, which phones write.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
+# Types of pixels of a PNG -> number of channels, and what kornia-rs calls those of 16-bit ids.
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
+MODES = {GRAY: "mono", RGB: "rgb", RGBA: "rgba"}
+
+# Of each pass of an interlaced PNG: first column, first row, steps to the next ones.
+ADAM7 = (
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
+)  # fmt: skip
+
 MOST_PIXELS, MOST_BYTES = 178_956_970, 1_200_000_000  # Pillow's limit, which 16-bit RGB fits
 Image.MAX_IMAGE_PIXELS = None  # `_opened` checks, for every decoder
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are ours to tell
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF and other data that is not used
 
 
@@ -49,17 +59,16 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
         uint8, (H, W, 3), RGB.
     """
     with _opened(path) as (data, picture):
-        if picture.mode.startswith("I;16") and picture.format != "PNG":
+        if picture.format == "PNG":
+            if data[24:26] == b"\x08\x02" and not upright:  # 8 bits, RGB
+                return decode_image_png_u8(data, picture.size[::-1], "rgb")
+            _check_png(data, picture.size)
+        if upright:
+            ImageOps.exif_transpose(picture, in_place=True)
+        if picture.mode.startswith("I;16"):
             gray = (np.asarray(picture) >> 8).astype(np.uint8)
             return np.repeat(gray[..., None], 3, axis=2)
-        if picture.format != "PNG":
-            if upright:
-                ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-        if data[24:26] == b"\x08\x02" and not upright:  # 8 bits, RGB
-            return decode_image_png_u8(data, picture.size[::-1], "rgb")
-        orientation = 0 if upright else cv2.IMREAD_IGNORE_ORIENTATION
-        return _decode_png(data, picture, cv2.IMREAD_COLOR_RGB | orientation)
+        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def read_label_ids(path: Path) -> NDArray[Any]:
@@ -74,14 +83,15 @@ def read_label_ids(path: Path) -> NDArray[Any]:
     with _opened(path) as (data, picture):
         if picture.format != "PNG":
             raise ValueError(f"it is {picture.format}; label maps are PNG files")
-        if data[24:26] in (b"\x08\x00", b"\x08\x03"):  # 8 bits, gray or palette
-            return decode_image_png_u8(data, picture.size[::-1], "mono")[..., 0]
-        if picture.mode in ("P", "1"):
-            return np.asarray(picture).astype(np.uint8)
-        ids = _decode_png(data, picture, cv2.IMREAD_UNCHANGED)
-        if ids.ndim == 3 and ids.dtype == np.uint8:
+        bits, kind, shape = data[24], data[25], picture.size[::-1]
+        if bits == 8 and kind in (GRAY, PALETTE):
+            return decode_image_png_u8(data, shape, "mono")[..., 0]
+        if bits == 16 and kind in MODES:
+            return decode_image_png_u16(data, shape, MODES[kind])[..., 0]
+        if picture.mode not in ("1", "L", "P"):
             raise ValueError("it holds colors; a label map has one channel, of ids")
-        return ids if ids.ndim == 2 else ids[..., 2]  # OpenCV's channel order is BGR
+        _check_png(data, picture.size)
+        return np.asarray(picture).astype(np.uint8)
 
 
 def image_shape(path: Path) -> tuple[int, int]:
@@ -113,9 +123,20 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
         ) from None
 
 
-def _decode_png(data: bytes, picture: Image.Image, flags: int) -> NDArray[Any]:
-    picture.verify()  # the checksums: OpenCV would print its own message on a damaged file
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if decoded is None:
-        raise ValueError("it is damaged or cut short")
-    return decoded
+def _check_png(data: bytes, size: tuple[int, int]) -> None:
+    """Check the checksums and the number of rows of a PNG: Pillow makes up what is missing."""
+    place, compressed = 8, []
+    while place < len(data):
+        length, name = struct.unpack_from(">I4s", data, place)
+        end = place + 8 + length
+        if zlib.crc32(data[place + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise ValueError("it is damaged: a checksum is wrong")
+        if name == b"IDAT":
+            compressed.append(data[place + 8 : end])
+        place = end + 4 if name != b"IEND" else len(data)
+    needed, bits = 0, data[24] * CHANNELS[data[25]]
+    for left, top, right, down in ADAM7 if data[28] else ((0, 0, 1, 1),):
+        columns, rows = len(range(left, size[0], right)), len(range(top, size[1], down))
+        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
+    if len(zlib.decompressobj().decompress(b"".join(compressed), needed)) < needed:
+        raise ValueError("it is damaged or cut short: rows are missing")

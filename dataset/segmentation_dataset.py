@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +21,7 @@ from dataset.description import PLAIN_FOLDER, Description, Layout, files_below, 
 from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL
 from dataset.transforms import resize_image
-from utils.errors import UserError, printable
+from utils.errors import UserError, counted, printable
 
 LabelUse = Literal["none", "resized", "own size"]
 """Whether label maps are read, and at which size: the input's for training, their own to score."""
@@ -114,13 +115,26 @@ class SegmentationDataset(Dataset[Sample]):
         """Read a sample; UserError if the image or label map cannot be read."""
         name, label = self.names[index], None
         image_file, label_file = self.image_folder / name, self.label_file(name)
-        image = self._kept(image_file, self._image_settings, lambda: self._read_image(image_file))
+        width, height = self.size
+        image = self._kept(
+            image_file, self._image_settings, (3, height, width),
+            lambda: self._read_image(image_file),
+        )  # fmt: skip
         if self.labels != "none":
-            label = self._kept(label_file, self._label_settings, lambda: self.read_label(name))
+            shape = (height, width) if self.labels == "resized" else (None, None)
+            label = self._kept(
+                label_file, self._label_settings, shape, lambda: self.read_label(name)
+            )
         return Sample(image, label, name)
 
-    def _kept(self, file: Path, settings: str, read: Callable[[], NDArray[np.uint8]]) -> Tensor:
-        return torch.tensor(self.cache.array(file, settings, read) if self.cache else read())
+    def _kept(
+        self,
+        file: Path,
+        settings: str,
+        shape: Sequence[int | None],
+        read: Callable[[], NDArray[np.uint8]],
+    ) -> Tensor:
+        return torch.tensor(self.cache.array(file, settings, shape, read) if self.cache else read())
 
     def _read_image(self, file: Path) -> NDArray[np.uint8]:
         # Cameras may store photographs on their side; published data sets are used as they are.
@@ -162,7 +176,7 @@ class SegmentationDataset(Dataset[Sample]):
     def has_labels(self) -> bool:
         """Return whether any image has a label map, and any class has label ids."""
         readable = bool(self.table) and not self.is_plain_folder
-        return readable and any(self.label_file(name).exists() for name in self.names)
+        return readable and any(os.path.exists(self.label_file(name)) for name in self.names)
 
     def cache_entries(self) -> dict[Path, int]:
         """Return the paths of the cache entries of this data set, with their sizes in bytes."""
@@ -184,13 +198,17 @@ class SegmentationDataset(Dataset[Sample]):
     def _find_layout(self) -> Layout:
         layouts = self.description.layouts
         for layout in layouts:
-            if self._folders(layout)[0].is_dir():
+            if os.path.isdir(self._folders(layout)[0]):
                 return layout
         # If only this split is missing, the images below the root include label maps.
         paths = [path for layout in layouts for path in (layout.images, layout.labels)]
         own = {path.replace("{split}", split).split("/")[0] for path in paths for split in SPLITS}
-        may_be_plain = self.description.is_target and self.labels == "none" and self.root.is_dir()
-        if may_be_plain and not any((self.root / folder).is_dir() for folder in own):
+        may_be_plain = self.description.is_target and self.labels == "none"
+        if (
+            may_be_plain
+            and os.path.isdir(self.root)
+            and not any(os.path.isdir(self.root / folder) for folder in own)
+        ):
             return PLAIN_FOLDER
         raise self._no_images()
 
@@ -234,11 +252,13 @@ class SegmentationDataset(Dataset[Sample]):
             name
             for name in self.names
             if self.layout.label_name(name) not in found
-            and not self.label_file(name).is_file()  # in a folder that is found by another path
+            # It may be in a folder that is found by another path.
+            and not os.path.isfile(self.label_file(name))
         ]
         if missing:
+            verb = "has" if len(missing) == 1 else "have"
             raise UserError(
-                f"{len(missing)} of {len(self)} images have no label map, the first: "
+                f"{len(missing)} of {counted(len(self), 'image')} {verb} no label map, the first: "
                 f"{printable(self.image_folder / missing[0])}\n"
                 f"  expected: {printable(self.label_file(missing[0]))}\n"
                 "  add the label maps, or name the images to use in a list file"

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.segmentation_dataset import LabelUse, Sample, SegmentationDataset
+from tests.runs import contents
 from utils.errors import UserError
 
 
@@ -115,16 +117,44 @@ def test_a_changed_option_is_another_entry(folder: Path) -> None:
         assert_right(folder, **options)
 
 
-@pytest.mark.parametrize("content", [b"", bytes(10_000), None])
-def test_a_damaged_entry_is_replaced(folder: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [b"", bytes(10_000), None, np.zeros((24, 40)), np.zeros((3, 8, 8), np.uint8), "pipe"],
+    ids=lambda content: type(content).__name__,
+)
+def test_a_damaged_entry_is_replaced(folder: Path, content: object) -> None:
     samples(source(folder))
+    kept = contents(folder / "cache")
     for entry in entries(folder):
-        entry.write_bytes(entry.read_bytes()[:-100] if content is None else content)
-    for _ in range(2):
-        assert_right(folder)
+        if isinstance(content, np.ndarray):
+            np.save(entry, content)
+        elif content == "pipe":
+            entry.unlink()
+            os.mkfifo(entry)
+        else:
+            entry.write_bytes(content if isinstance(content, bytes) else entry.read_bytes()[:-100])
+    assert_right(folder)
+    assert contents(folder / "cache") == kept
 
 
-def test_a_complete_cache_may_be_read_only(folder: Path) -> None:
+def test_a_folder_for_an_entry_is_one_warning(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for entry in source(folder).cache_entries():
+        entry.mkdir(parents=True)
+    assert_right(folder)
+    warning = f"warning: cannot write the cache {folder}/cache: Is a directory; going on without it"
+    assert capsys.readouterr().err == f"{warning}\n"
+
+
+def test_a_folder_name_that_is_too_long_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"File name too long\n  .*--cache_dir"):
+        Cache(folder / ("x" * 300)).reserve({folder / ("x" * 300) / "entry": 1})
+
+
+def test_a_complete_cache_may_be_read_only(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cache = Cache(folder / "cache")
     needed = source(folder).cache_entries()
     assert_right(folder)
@@ -132,8 +162,8 @@ def test_a_complete_cache_may_be_read_only(folder: Path) -> None:
     cache.folder.symlink_to("/proc/self")  # where nobody can write
     with pytest.raises(UserError, match="cannot write the cache"):
         cache.reserve(needed)
-    with pytest.warns(UserWarning, match="cannot write the cache"):
-        assert_right(folder)
+    assert_right(folder)
+    assert "cannot write the cache" in capsys.readouterr().err
     cache.folder.unlink()
     folder.joinpath("elsewhere").rename(cache.folder)
     for part in cache.folder.iterdir():
@@ -144,17 +174,16 @@ def test_a_complete_cache_may_be_read_only(folder: Path) -> None:
 
 
 def test_a_failed_write_leaves_nothing_and_is_one_warning(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr("numpy.save", full)
-        with pytest.warns(UserWarning, match="No space left") as warned:
-            assert_right(folder)
-    message = f"cannot write the cache {folder / 'cache'}: No space left on device; going on"
-    assert {str(warning.message).partition(" without")[0] for warning in warned} == {message}
+        assert_right(folder)
+    reason = f"cannot write the cache {folder / 'cache'}: No space left on device"
+    assert capsys.readouterr().err == f"warning: {reason}; going on without it\n"
     assert entries(folder) == []
     assert_right(folder)
 

@@ -107,7 +107,8 @@ def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder:
     assert f"{folder / 'labels/00003.png'} belongs to no image" in result.stdout
     names = folder.parent / "list.txt"
     names.write_text("00001.png\n")
-    assert check("gta5", folder, "--list", names).returncode == 0
+    listed = check("gta5", folder, "--list", names)
+    assert (listed.returncode, listed.stdout.partition(" in ")[0]) == (0, "1 image")
 
 
 def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:

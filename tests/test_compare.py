@@ -127,6 +127,7 @@ def test_files_tell_the_same(tmp_path: Path) -> None:
     assert (table["a"], table["b"], table["sentence"]) == ("a.pth", "b.pth", sentence)
     assert table["beyond_chance"] is comparison.beyond_chance
     assert list(table["iou"]) == [line.split()[0] for line in lines] == [*NAMES, "mIoU"]
+    assert f"{'rare':<14}{0:>8.2f}{0:>8.2f}{0:>8.2f}  0.00 to 0.00" in lines
     assert table["iou"].pop("never")["interval_95_percent"] == [None, None]
     assert lines.pop(3).split() == ["never", "-", "-", "-", "-"]
     for line, row in zip(lines, table["iou"].values(), strict=True):
@@ -243,10 +244,12 @@ def test_demo_ends_with_three_rows(
     assert [line.split()[0] for line in table] == ["SEAN", "report:"]
     save(Path(DEMO_RUNS, "source_only/GTA_TeacherNet.pth"), 1, CLASSES_19, SIZE)
     records = [("teacher", 0.25), ("student", 0.9), ("teacher", 0.5), ("student", 0.9)]
-    lines = [json.dumps({"network": name, "target_miou": miou}) for name, miou in records]
+    lines = [
+        json.dumps({"iteration": 2, "network": name, "target_miou": miou}) for name, miou in records
+    ]
     metrics = Path(DEMO_RUNS, "oracle/metrics.jsonl")
     metrics.parent.mkdir()
-    metrics.write_text('{"iteration": 1, "loss": 2}\n' + "\n".join(lines) + "\n")
+    metrics.write_text("\n".join(lines) + "\n")
     run(teacher, cityscapes, Path("maps"), "--demo")
     *table, last = capsys.readouterr().out.partition("mIoU in %\n")[2].splitlines()
     rows = {line[:14].strip(): float(line[14:]) for line in table}
@@ -256,3 +259,6 @@ def test_demo_ends_with_three_rows(
     assert rows["SEAN"] == pytest.approx(100 * miou["b"], abs=0.051)
     assert rows["oracle"] == 50
     assert last == "report: maps/report.html"
+    metrics.write_text("damaged\n")
+    run(teacher, cityscapes, Path("maps"), "--demo")
+    assert f"  oracle      left out: {metrics}, line 1: not a record" in capsys.readouterr().out

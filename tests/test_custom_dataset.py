@@ -72,6 +72,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "surrogate in key": ("    color:", '    "\\ud800":', r"classes.road: unknown key \ud800;"),
     "unknown folder key": ("label_suffix", "suffix", "target: unknown key suffix"),
     "list as suffix": ("_ids", "[a]", "target.label_suffix: a list instead of text"),
+    "NUL in folder": ("renders/rgb", '"a\\0"', r"source.images: 'a\x00' has a character that"),
     "labels as images": ("renders/ids", "renders/rgb", "source.labels: the same files"),
 } | {
     f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source: ")

@@ -14,7 +14,7 @@ from PIL import Image
 import evaluation
 from dataset.labels import CLASSES_16, LabelSpace
 from model.SEAN import SEANet
-from tests.runs import Capture, refusal, save_network, scoring_words
+from tests.runs import Capture, refusal, run_main, save_network, scoring_words
 from tests.test_evaluation import SIZE, read, run, stems
 
 OWN = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
@@ -121,7 +121,7 @@ def test_folders_that_cannot_be_scored_are_refused(
     (unlabelled / "gtFine/test/demo").mkdir(parents=True)
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
     for root, split, fragment in (
-        (unlabelled, "test", "1 of 2 images have no label map"),
+        (unlabelled, "test", "1 of 2 images has no label map"),
         (unlabelled, "val", "evaluation.py --images"),
         (unlabelled / "leftImg8bit/test", "val", "give --images"),
     ):
@@ -132,6 +132,7 @@ def test_folders_that_cannot_be_scored_are_refused(
 @pytest.mark.parametrize(
     ("name", "more", "fragment"),
     [
+        ("plain", ["--images", "x" * 300], "no image, folder or video xxx"),
         ("three", [], "is a checkpoint for 3 classes; Cityscapes is labelled for 19 or 16"),
         ("ablation", ["--save_attention"], "leave out --save_attention"),
         ("plain", ["--images", "Figure", "--data_list", "x"], "takes no --data_list (it names"),
@@ -151,6 +152,45 @@ def test_what_contradicts_the_checkpoint_is_refused(
     """Scores with the wrong variant, input size or classes would be wrong in silence."""
     assert fragment in refused(capsys, small / f"{name}.pth", cityscapes, tmp_path / "maps", *more)
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("three", ()), ("ablation", ("--save_attention",)), ("plain", ("--compare", "three.pth"))],
+)
+def test_no_name_forges_a_line_of_a_message(
+    name: str, more: tuple[str, ...], small: Path, cityscapes: Path, tmp_path: Path,
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(small)
+    odd = tmp_path / "a\n\033b.pth"
+    shutil.copy(f"{name}.pth", odd)
+    message = refused(capsys, odd, cityscapes, tmp_path / "maps", *more)
+    assert rf"{tmp_path}/a\n\x1bb.pth" in message
+    assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize("more", [(), ("--compare", "plain.pth"), ("--images", "a.png")])
+def test_weights_that_overflow_are_refused(
+    more: tuple[str, ...], small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Each is finite, and their sums are not; with --compare, A's or B's."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 32), "red").save("a.png")
+    state = torch.load(small / "plain.pth")
+    whole, large = tmp_path / "plain.pth", tmp_path / "large.pth"
+    torch.save(state, whole)
+    for name in state:
+        state[name] *= 1e12 if name.endswith("weight") else 1
+    torch.save(state, large)
+    shown = "picture 1" if "--images" in more else r"demo/demo_000000_\w+\.png"
+    networks = [(large, more)] + [(whole, ("--compare", large))] * ("--compare" in more)
+    for checkpoint, options in networks:
+        words = scoring_words(checkpoint, cityscapes, tmp_path / "maps", *options)
+        assert run_main(evaluation.main, *words) == 2
+        last = "\n".join(capsys.readouterr().err.splitlines()[-2:])  # below the bar
+        assert re.match(rf"error: the network's outputs are not finite for {shown}\n  ", last)
 
 
 # --- own images -------------------------------------------------------------------------------

@@ -114,15 +114,6 @@ def test_images_are_not_turned_because_label_maps_are_not(tmp_path, rgb, ids, ex
     assert image.shape[:2] == label.shape == SIZE
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_label_ids_of_8_and_16_bits(tmp_path, rng, dtype):
-    ids = rng.integers(0, np.iinfo(dtype).max + 1, SIZE, dtype)
-    cv2.imwrite(str(tmp_path / "a.png"), ids)
-    label = read_label_ids(tmp_path / "a.png")
-    assert label.dtype == dtype
-    np.testing.assert_array_equal(label, ids)
-
-
 def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
     instance, blue = ids.astype(np.uint16) * 300, np.full(SIZE, 7, np.uint16)
     bgr = np.stack([blue, instance, ids.astype(np.uint16)], -1)
@@ -208,6 +199,50 @@ def test_decoders_print_nothing_of_their_own(tmp_path, rgb):
     )
     assert result.stderr == ""
     assert result.stdout.startswith("cannot read alpha.png: ")
+
+
+def write_png(path, array, passes, rows=0):
+    """Write a PNG with each pass's rows as they are, but for the last ``rows``."""
+    height, width = array.shape[:2]
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[array[0, 0].size]
+    header = struct.pack(">IIBBBBB", width, height, 8 * array.itemsize, kind, 0, 0, len(passes) > 1)
+    array = array.astype(array.dtype.newbyteorder(">"))
+    lines = [
+        b"\0" + array[y, left::right].tobytes()
+        for left, top, right, down in passes if left < width
+        for y in range(top, height, down)
+    ]  # fmt: skip
+    content = zlib.compress(b"".join(lines[: len(lines) - rows]))
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, chunk in ((b"IHDR", header), (b"IDAT", content), (b"IEND", b"")):
+        checksum = zlib.crc32(name + chunk)
+        data += struct.pack(">I", len(chunk)) + name + chunk + struct.pack(">I", checksum)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("passes", [((0, 0, 1, 1),), image_files.ADAM7])
+@pytest.mark.parametrize("size", [SIZE, (3, 1)])
+def test_a_png_without_all_rows_is_not_read(tmp_path, rng, capfd, dtype, channels, passes, size):
+    """Its checksums are right: Pillow would make up the rows, OpenCV print its own message."""
+    shape = (*size, channels) if channels > 1 else size
+    pixels = rng.integers(0, np.iinfo(dtype).max + 1, shape, dtype)
+    write_png(path := tmp_path / "a.png", pixels, passes)
+    colors = pixels.reshape(*size, channels)[..., : 3 if channels > 2 else 1]
+    expected = np.broadcast_to(colors >> (8 if dtype == np.uint16 else 0), (*size, 3))
+    np.testing.assert_array_equal(read_image(path), expected)
+    readers = [read_image, lambda path: read_image(path, upright=True)]
+    if channels == 1 or (dtype == np.uint16 and channels != 2):
+        label = read_label_ids(path)
+        assert label.dtype == dtype
+        np.testing.assert_array_equal(label, colors[..., 0])
+        readers.append(read_label_ids)
+    write_png(path, pixels, passes, rows=1)
+    for read in readers:
+        with pytest.raises(UserError, match=re.escape(f"cannot read {path}: ")):
+            read(path)
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("format", ["GIF", "AVIF"])

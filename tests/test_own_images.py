@@ -130,11 +130,11 @@ def test_attention_and_confidence_equal_the_naive_computation(photos: Path, tmp_
     cells, scores = naive_scores(picture)
     attention = attention_over(picture, 1 / (1 + np.exp(-cells[0])))
     shown = read(maps / "b.c_attention.png")
-    assert np.abs(shown[:height].astype(int) - attention).max() <= 2
+    assert np.abs(shown[:height, :width].astype(int) - attention).max() <= 2
     odds = np.exp(scores - scores.max(0))
     confidence = heat_map(1 / odds.sum(0), (width, height), "viridis")
     shown = read(maps / "b.c_confidence.png")
-    assert (np.abs(shown[:height].astype(int) - confidence) > 4).mean() < 0.002
+    assert (np.abs(shown[:height, :width].astype(int) - confidence) > 4).mean() < 0.002
     assert len(shown) > height, "no scale below"
 
 
@@ -229,6 +229,13 @@ def test_what_would_do_harm_is_refused(
     assert fragment in str(caught.value)
     assert "\n  " in str(caught.value)
     assert contents(tmp_path, ".lock") == before
+
+
+def test_a_file_in_place_of_a_subfolder_is_told(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/day").write_text("mine")
+    with pytest.raises(UserError, match=r"cannot make the folder .*maps/day: File exists\n  "):
+        predict(photos, tmp_path / "maps")
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,12 @@ def test_missing_label_map_is_named_with_its_place(tmp_path):
     assert str(tmp_path / "labels/2.png") in message
 
 
+@pytest.mark.parametrize("use", ["none", "own size"])
+def test_a_name_that_is_too_long_is_no_folder(tmp_path, use):
+    with pytest.raises(UserError, match=r"^no images under .*xxx\n"):
+        CityscapesDataset(tmp_path / ("x" * 300), SIZE, labels=use)
+
+
 @pytest.mark.parametrize("description", [GTA5, SYNTHIA, CITYSCAPES])
 @pytest.mark.parametrize("content", [None, "", "readme.txt"])
 def test_folder_without_images_tells_what_is_expected(tmp_path, description, content):
@@ -246,7 +252,7 @@ def test_with_labels_changes_how_label_maps_are_read_and_nothing_else(tmp_path):
         assert (other.ignore_label, other.cache.folder) == (200, dataset.cache.folder)
     (tmp_path / "labels/00002.png").unlink()
     assert dataset.has_labels()
-    with pytest.raises(UserError, match="1 of 2 images have no label map"):
+    with pytest.raises(UserError, match="1 of 2 images has no label map"):
         dataset.with_labels("own size")
     (tmp_path / "labels/00001.png").unlink()
     assert not dataset.has_labels()

@@ -37,7 +37,7 @@ class Row(NamedTuple):
     def cells(self) -> list[str]:
         """A, B, difference and interval in percent, as shown in tables."""
         cells = [f"{100 * self.first:.2f}", f"{100 * self.second:.2f}"]
-        cells += [f"{100 * share:+.2f}" for share in (self.difference, self.low, self.high)]
+        cells += [_signed(share) for share in (self.difference, self.low, self.high)]
         *values, low, high = ["-" if "nan" in cell else cell for cell in cells]
         return [*values, f"{low} to {high}" if low != "-" else "-"]
 
@@ -106,6 +106,11 @@ def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -
     columns = [values.tolist() for values in (a, b, b - a, low, high)]
     rows = [Row(*row) for row in zip([*names, "mIoU"], *columns, strict=True)]
     return Comparison(first, second, rows)
+
+
+def _signed(share: float) -> str:
+    text = f"{100 * share:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text
 
 
 def _shares(confusions: Tensor) -> Tensor:

@@ -79,7 +79,13 @@ def open_outputs(
     output = OutputFolder(folder)
     output.claim(names)
     for name in places:
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        try:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the folder {printable(folder / name)}: {error.strerror}\n"
+                "  choose another --snapshot_dir"
+            ) from None
     return output
 
 

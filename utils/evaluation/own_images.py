@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -59,11 +60,11 @@ def predict_own_images(
             does not apply, or a file cannot be written.
     """
     source = Path(options.images or "")
-    if not source.exists():
+    if not os.path.exists(source):
         raise UserError(
             f"no image, folder or video {printable(source)}\n  correct the path after --images"
         )
-    is_video = not source.is_dir() and source.suffix.lower() not in IMAGE_EXTENSIONS
+    is_video = not os.path.isdir(source) and source.suffix.lower() not in IMAGE_EXTENSIONS
     _check_options(options, is_video)
     predict = partial(
         predict_pictures, network, input_size=input_size, batch_size=options.batch_size

@@ -101,7 +101,7 @@ def attention_picture(picture: Picture, attention: NDArray[np.floating]) -> Pict
     """Show an attention map, (h, w), over its picture, with the scale below."""
     width = picture.shape[1]
     samples = {attention_title(attention): attention_scale(width // 3 + 1)}
-    return np.concatenate([attention_over(picture, attention), legend(samples, width)])
+    return _stacked([attention_over(picture, attention), legend(samples, width)])
 
 
 def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
@@ -110,7 +110,16 @@ def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
     length = width // 3 + 1
     scale = heat_map(np.linspace(0, 1, length)[None], (length, BAR), CONFIDENCE_COLORS)
     heat = heat_map(confidence, (width, height), CONFIDENCE_COLORS)
-    return np.concatenate([heat, legend({"confidence, 0 to 1": scale}, width)])
+    return _stacked([heat, legend({"confidence, 0 to 1": scale}, width)])
+
+
+def _stacked(pictures: Sequence[Picture]) -> Picture:
+    """Put pictures below each other; narrower ones get white at their right."""
+    width = max(picture.shape[1] for picture in pictures)
+    return np.concatenate([
+        np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
+        for picture in pictures
+    ])  # fmt: skip
 
 
 def tiles_of(
@@ -208,7 +217,7 @@ def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture
     font, strips = ImageFont.load_default(16), []
     for tiles in rows:
         first = next(iter(tiles.values()))
-        height = round(width * first.shape[0] / first.shape[1])
+        height = max(1, round(width * first.shape[0] / first.shape[1]))
         size = (width + GAP) * len(tiles) + GAP, TITLE + height + GAP
         canvas = Image.new("RGB", size, "white")
         for index, (title, tile) in enumerate(tiles.items()):
@@ -223,7 +232,7 @@ def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture
         strips.append(legend(swatches(ERROR_COLORS, ERROR_COLORS.values()), width, "error map:"))
     if any(title.startswith(ATTENTION) for tiles in rows for title in tiles):
         strips.append(legend({ATTENTION_SCALE: attention_scale(120)}, width))
-    return np.concatenate(strips)
+    return _stacked(strips)
 
 
 def swatches(names: Iterable[str], colors: Iterable[Color]) -> dict[str, Picture]:
@@ -239,20 +248,22 @@ def legend(samples: Mapping[str, Picture], width: int = 384, heading: str = "") 
 
     Args:
         samples: text -> picture, 14 pixels high.
-        width: of the legend, which has as many lines as it takes.
+        width: of the legend, which has as many lines as it takes; it is wider if a sample is.
         heading: what the samples have in common; before the first.
 
     Returns:
         RGB, uint8.
     """
     font = ImageFont.load_default(16)
+    widths = [sample.shape[1] + 6 + round(font.getlength(text)) for text, sample in samples.items()]
+    width = max([width, *(GAP + own + GAP for own in widths)])
     strip = Image.new("RGB", (width, LINE * (len(samples) + 1) + GAP), "white")
     draw, left, top = ImageDraw.Draw(strip), GAP, 0
     if heading:
         draw.text((left, LINE / 2), heading, "black", font, anchor="lm")
-        left += round(font.getlength(f"{heading} "))
-    for text, sample in samples.items():
-        right = left + sample.shape[1] + 6 + round(font.getlength(text))
+        left += round(font.getlength(heading)) + 12
+    for (text, sample), own in zip(samples.items(), widths, strict=True):
+        right = left + own
         if left > GAP and right > width - GAP:
             left, right, top = GAP, GAP + right - left, top + LINE
         end = left + sample.shape[1]

@@ -17,6 +17,7 @@ from dataset.image_files import image_shape
 from dataset.loaders import make_loader, on_device, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
 from dataset.transforms import network_input, resize_image
+from utils.errors import UserError, printable
 from utils.evaluation.metrics import confusion_matrix
 
 
@@ -89,7 +90,7 @@ def predict_dataset(
         ignore label everywhere, at the image's size), and the networks' predictions of each image.
 
     Raises:
-        UserError: an image or label map cannot be read.
+        UserError: an image or label map cannot be read, or an output is not finite.
     """
     device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)
@@ -100,6 +101,8 @@ def predict_dataset(
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
         sizes = [label.shape for label in labels]
         predictions = [predict(network, images, sizes) for network in networks]
+        for predicted in predictions:
+            _check_finite(predicted, batch.names)
         yield from zip(batch.names, labels, zip(*predictions, strict=True), strict=True)
 
 
@@ -119,13 +122,32 @@ def predict_pictures(
 
     Yields:
         Each picture, and its prediction at the picture's size.
+
+    Raises:
+        UserError: an output is not finite.
     """
-    device, remaining = next(network.parameters()).device, iter(pictures)
+    device, remaining, done = next(network.parameters()).device, iter(pictures), 0
     while batch := list(islice(remaining, batch_size)):
         resized = np.stack([resize_image(picture, input_size) for picture in batch])
         images = network_input(torch.from_numpy(resized).to(device))
         sizes = [picture.shape[:2] for picture in batch]
-        yield from zip(batch, predict(network, images, sizes), strict=True)
+        predictions = predict(network, images, sizes)
+        _check_finite(
+            predictions, [f"picture {done + index}" for index in range(1, 1 + len(batch))]
+        )
+        yield from zip(batch, predictions, strict=True)
+        done += len(batch)
+
+
+def _check_finite(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
+    """Raise UserError if an output is not finite: weights that are can still overflow."""
+    finite = torch.stack([prediction.logits.isfinite().all() for prediction in predictions])
+    for name, is_finite in zip(names, finite.tolist(), strict=True):
+        if not is_finite:
+            raise UserError(
+                f"the network's outputs are not finite for {printable(name)}\n"
+                "  give another checkpoint: this one is damaged, or its training had diverged"
+            )
 
 
 def confusion(
