@@ -7,6 +7,7 @@ The method is `train_step` in utils/training/train_step.py, called by `train` in
 utils/training/loop.py. The network is `SEANet` in model/SEAN.py.
 """
 
+from utils.errors import exit_on_error  # isort: skip
 from pathlib import Path
 
 import torch
@@ -20,7 +21,6 @@ from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
 from utils.command_line import read_options
-from utils.errors import exit_on_error
 from utils.options import DEMO_FOLDER, TrainingOptions, demo_training
 from utils.training.loop import train
 from utils.training.run_files import can_resume

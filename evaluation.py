@@ -8,6 +8,7 @@ python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 
 from __future__ import annotations
 
+from utils.errors import UserError, counted, exit_on_error, printable  # isort: skip
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,6 @@ from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import SEANet
 from utils.command_line import read_options
 from utils.device import choose_device, choose_precision, place, with_precision
-from utils.errors import UserError, counted, exit_on_error, printable
 from utils.evaluation.compare import Comparison, compare, write_comparison
 from utils.evaluation.metrics import confusion_matrix, mean_iou
 from utils.evaluation.output_files import REPORT, OutputFiles

@@ -6,12 +6,12 @@ python -m Figure.results Snap/demo/source_only/GTA_TeacherNet.pth Snap/demo/GTA/
 
 from __future__ import annotations
 
+from utils.errors import exit_on_error  # isort: skip
 import sys
 from pathlib import Path
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from model.checkpoint import load_network
-from utils.errors import exit_on_error
 from utils.evaluation.pictures import panel, predicted_tiles
 from utils.files import save_png
 from utils.options import DEMO_FOLDER

@@ -14,6 +14,7 @@ frequencies, and the first problems. Ends with status 0, or 2 if there are probl
 
 from __future__ import annotations
 
+from utils.errors import UserError, counted, exit_on_error, printable  # isort: skip
 import os
 import sys
 from collections import Counter
@@ -35,7 +36,6 @@ from dataset.loaders import available_cores
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
-from utils.errors import UserError, counted, exit_on_error, printable
 
 DATASETS = {
     "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,

@@ -8,6 +8,7 @@ The graph is the network alone. What the images must be is written into the file
 
 from __future__ import annotations
 
+from utils.errors import UserError, exit_on_error, printable  # isort: skip
 import importlib.util
 import io
 import json
@@ -24,7 +25,6 @@ from model.checkpoint import CheckpointInfo, load_network
 from model.pretrained import MEAN_BGR
 from model.SEAN import SEANet
 from utils.command_line import Parser, integer, size
-from utils.errors import UserError, exit_on_error, printable
 from utils.files import whole_file
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}

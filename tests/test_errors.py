@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,6 +60,35 @@ def test_status_and_message(body: str, status: int, message: bytes) -> None:
     with start(body) as process:
         assert process.communicate() == (b"", message)
     assert process.returncode == status
+
+
+@pytest.mark.parametrize(
+    ("first", "trace"),
+    [("from utils.errors import UserError", False), ("from utils.files import whole_file", True)],
+)
+def test_ctrl_c_while_a_program_imports(first: str, trace: bool) -> None:
+    """Ends without a traceback where the program itself imports utils.errors."""
+    code = f"{first}\nprint('importing', flush=True)\nimport time\ntime.sleep(9)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"importing\n"
+        process.send_signal(signal.SIGINT)
+        assert (b"KeyboardInterrupt" in process.communicate()[1]) == trace
+    assert process.returncode == -signal.SIGINT
+
+
+def test_programs_import_the_errors_first() -> None:
+    """So that the above holds for them."""
+    folders = [ROOT / name for name in ("dataset", "model", "benchmarks", "Figure")]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    sources = [file.read_text() for file in files]
+    programs = [source for source in sources if "\n@exit_on_error" in source]
+    assert len(programs) == 7
+    for source in programs:
+        imports = re.findall(r"^(?:from|import) (\S+)", source, re.MULTILINE)
+        assert next(name for name in imports if name != "__future__") == "utils.errors"
 
 
 WRITES = """

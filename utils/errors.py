@@ -1,4 +1,9 @@
-"""Errors that end a program with one clear message."""
+"""Errors that end a program with one clear message.
+
+Programs import this module before all others: Ctrl-C then ends them at once while libraries are
+being imported, where an exception would print a traceback or be lost. Inside `exit_on_error` it is
+Python's exception again.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +62,9 @@ def exit_on_error() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     before = signal.signal(signal.SIGTERM, _end)
+    is_program = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    if is_program:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         try:
             with _one_message():
@@ -80,6 +88,8 @@ def exit_on_error() -> Iterator[None]:
         sys.exit(128 + signal.SIGPIPE if is_closed else UserError.status)
     finally:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        if is_program:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
@@ -101,3 +111,16 @@ def _shortened(line: str) -> str:
 
 def _end(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
+
+
+def _end_during_imports() -> None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame and (frame.f_globals is globals() or "importlib" in frame.f_code.co_filename):
+        frame = frame.f_back
+    is_program = frame is not None and frame.f_globals["__name__"] == "__main__"
+    # Jobs in the background of a script ignore Ctrl-C, and go on doing so.
+    if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+_end_during_imports()
