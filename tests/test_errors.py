@@ -15,7 +15,7 @@ from tests.parity import ROOT
 from utils.errors import counted, exit_on_error
 
 PROGRAM = """
-import argparse, os, signal, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from utils.errors import UserError, exit_on_error
 
@@ -118,7 +118,7 @@ def test_what_is_half_written_is_removed(number: signal.Signals, tmp_path: Path)
         "print('a')",
         "print('a', flush=True)",
         "for _ in range(99): print('a' * 9999)",
-        "argparse.ArgumentParser().parse_args(['--help'])",
+        "from utils.command_line import Parser; Parser('a' * 9999).parse_args(['--help'])",
         "print('a'); sys.exit(2)",
         "print('a'); raise UserError('b')",
     ],
@@ -143,7 +143,14 @@ def test_nobody_reads_the_errors() -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("body", ["print('a')", "print('a', flush=True)"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('a')",
+        "print('a', flush=True)",
+        "from utils.command_line import Parser; Parser('a' * 9999).parse_args(['--help'])",
+    ],
+)
 def test_the_output_goes_to_a_full_disk(body: str) -> None:
     with open("/dev/full", "wb") as full, start(body, stdout=full.fileno()) as process:
         _, message = process.communicate()

@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -93,6 +94,10 @@ class Parser(argparse.ArgumentParser):
         """Declare an option or argument, as argparse does."""
         spellings = [spelling for name in names for spelling in (name, name.replace("_", "-"))]
         return super().add_argument(*dict.fromkeys(spellings), **settings)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Write, as argparse does, but let it be known if that fails."""
+        (file or sys.stderr).write(message)
 
     def error(self, message: str) -> NoReturn:
         """End the process."""
