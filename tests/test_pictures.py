@@ -121,8 +121,12 @@ def test_legend_under_panels(rng, colors, width):
     assert len(inks(plain[230:])) == len(colors)  # neither errors nor attention
 
 
-def test_a_panel_of_a_very_wide_image(rng):
-    assert panel([{"input": picture(rng, 2, 2000)}], space_of(COLORS)).shape[1] == 400
+def test_a_panel_of_a_very_wide_or_high_image(rng):
+    wide, high = (
+        panel([{"input": picture(rng, *s)}], space_of(COLORS)) for s in [(2, 2000), (2000, 2)]
+    )
+    assert wide.shape[1] == high.shape[1] == 400
+    assert len(high) - len(wide) == 4 * 384 - 1
 
 
 def test_a_group_of_the_legend_has_a_heading():

@@ -207,7 +207,7 @@ def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture
     """Put the tiles of each image side by side under their titles, and a legend below all.
 
     Args:
-        rows: of each image, the tiles; all of one shape (height / width).
+        rows: of each image, the tiles, of one shape; shown at most four times as high as wide.
         space: names and colors of the classes.
         width: of a tile, in pixels.
 
@@ -217,7 +217,7 @@ def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture
     font, strips = ImageFont.load_default(16), []
     for tiles in rows:
         first = next(iter(tiles.values()))
-        height = max(1, round(width * first.shape[0] / first.shape[1]))
+        height = max(1, round(width * min(4, first.shape[0] / first.shape[1])))
         size = (width + GAP) * len(tiles) + GAP, TITLE + height + GAP
         canvas = Image.new("RGB", size, "white")
         for index, (title, tile) in enumerate(tiles.items()):
