@@ -115,11 +115,6 @@ def open_data(
     options: EvaluationOptions, size: tuple[int, int], space: LabelSpace, own: OwnClasses | None
 ) -> SegmentationDataset:
     """Open the images to predict, with their label maps if there are any."""
-    if options.ignore_label < space.num_classes:
-        raise UserError(
-            f"--ignore-label {options.ignore_label} is the train id of a class\n"
-            f"  give one from {space.num_classes} to 255"
-        )
     kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
     dataset = kind(
         options.data_dir, size, options.data_list, options.split, "none",

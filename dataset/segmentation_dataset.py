@@ -60,8 +60,8 @@ class SegmentationDataset(Dataset[Sample]):
         table: label id -> train id.
 
     Raises:
-        UserError: there is no such folder or no image, an image has no label map, or no class has
-            label ids.
+        UserError: there is no such folder or no image, an image has no label map, no class has
+            label ids, or the ignore label is the train id of a class.
     """
 
     def __init__(
@@ -85,6 +85,11 @@ class SegmentationDataset(Dataset[Sample]):
         self.ignore_label = ignore_label
         self.cache = Cache(cache_dir) if cache_dir else None
         self.label_space = self.description.label_space
+        if ignore_label < self.label_space.num_classes:
+            raise UserError(
+                f"--ignore_label {ignore_label} is the train id of a class\n"
+                f"  give one from {self.label_space.num_classes} to 255"
+            )
         self.table = self.label_space.table(self.description.label_ids)
         self.layout = self._find_layout()
         self.is_plain_folder = self.layout == PLAIN_FOLDER

@@ -1,4 +1,4 @@
-"""Confusion matrix, IoU and accuracy, against loops over pixels and sets of pixels."""
+"""Confusion matrix and IoU, against loops over pixels and sets of pixels."""
 
 import math
 
@@ -6,14 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.evaluation.metrics import (
-    class_accuracy,
-    class_iou,
-    confusion_matrix,
-    mean_accuracy,
-    mean_iou,
-    pixel_accuracy,
-)
+from utils.evaluation.metrics import class_iou, confusion_matrix, mean_iou
 
 IGNORED = (255, 200)
 
@@ -68,26 +61,6 @@ def test_iou(example):
     assert mean_iou(confusion).item() == pytest.approx(sum(expected) / classes, rel=1e-12)
 
 
-def test_accuracy(example):
-    prediction, label, classes, confusion = example
-    right = prediction == label
-    expected = [right[label == index].mean() for index in range(classes)]
-    np.testing.assert_allclose(class_accuracy(confusion).numpy(), expected, rtol=1e-12)
-    assert mean_accuracy(confusion).item() == pytest.approx(np.mean(expected), rel=1e-12)
-    share = right[label < classes].mean()
-    assert pixel_accuracy(confusion).item() == pytest.approx(share, rel=1e-12)
-
-
-def test_accuracy_is_over_classes_in_the_label():
-    confusion = confusion_matrix(torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1]), 4)
-    assert class_accuracy(confusion)[:2].tolist() == [0.5, 0]
-    assert class_accuracy(confusion)[2:].isnan().all()
-    assert mean_accuracy(confusion).item() == 0.25
-    nothing = torch.zeros(4, 4, dtype=torch.int64)
-    assert pixel_accuracy(nothing).isnan()
-    assert mean_iou(nothing).isnan()
-
-
 def test_absent_class_is_nan_and_left_out_of_the_mean():
     label = torch.tensor([0, 0, 0, 1, 1, 255])
     prediction = torch.tensor([0, 0, 1, 1, 1, 3])  # the class only predicted where ignored: absent
@@ -96,6 +69,7 @@ def test_absent_class_is_nan_and_left_out_of_the_mean():
     assert iou[:2] == pytest.approx([2 / 3, 2 / 3], rel=1e-12)
     assert all(math.isnan(value) for value in iou[2:])
     assert mean_iou(confusion).item() == pytest.approx(2 / 3, rel=1e-12)
+    assert mean_iou(torch.zeros(4, 4, dtype=torch.int64)).isnan()
 
 
 def test_class_only_predicted_counts_as_zero():

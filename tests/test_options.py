@@ -8,7 +8,7 @@ from typing import get_type_hints
 import pytest
 import torch
 
-from utils.command_line import as_arguments, changed_options, plain_options, read_options
+from utils.command_line import as_arguments, changed_options, read_options
 from utils.options import DEMO_EVALUATION, EvaluationOptions, TrainingOptions, demo_training
 
 CONFIGS = (TrainingOptions, EvaluationOptions)
@@ -23,23 +23,15 @@ SAMPLES = {
     bool: (None, True),
 }
 # fmt: off
-FIXED_NAMES = {
-    TrainingOptions: [  # the original's, and ours
+ORIGINAL_NAMES = {
+    TrainingOptions: [
         "data_dir_source", "data_list_source", "data_dir_target", "data_list_target",
         "ignore_label", "input_size", "input_size_target", "num_classes", "batch_size",
         "num_workers", "learning_rate", "momentum", "num_epoch", "restore_from", "weight_decay",
         "noise", "teacher_alpha", "attention_threshold", "st_weight", "snapshot_dir",
-
-        "device", "precision", "seed", "no_shuffle", "max_iters", "val_interval", "print_interval",
-        "target_split", "resume", "demo", "classifier_branches", "data_dir_val", "tensorboard",
-        "classes", "oracle", "source_only", "no_attention", "score", "cache_dir", "max_hours",
-        "checkpoint_interval",
     ],
     EvaluationOptions: [
         "data_dir", "data_list", "ignore_label", "num_classes", "restore_from", "snapshot_dir",
-
-        "split", "report", "save_label_ids", "save_panels", "save_attention", "save_confidence",
-        "demo", "images", "classes", "cache_dir", "no_attention", "classifier_branches",
     ],
 }
 # fmt: on
@@ -76,24 +68,14 @@ def test_option_is_accepted_in_both_spellings(config, field):
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_fixed_names_exist(config):
-    assert set(FIXED_NAMES[config]) <= {field.name for field in dataclasses.fields(config)}
+def test_the_originals_names_exist(config):
+    assert set(ORIGINAL_NAMES[config]) <= {field.name for field in dataclasses.fields(config)}
 
 
 @pytest.mark.parametrize("config", CONFIGS)
-def test_configuration_is_frozen(config):
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        config().batch_size = 2
-
-
-@pytest.mark.parametrize("config", CONFIGS)
-def test_help_names_every_option(config, capsys):
-    with pytest.raises(SystemExit) as caught:
+def test_help_is_shown(config):
+    with pytest.raises(SystemExit, match=r"^0$"):
         parse("--help", defaults=config())
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    for field in dataclasses.fields(config):
-        assert f"--{field.name}" in text
 
 
 # --- mistakes ---------------------------------------------------------------------------------
@@ -170,7 +152,7 @@ def test_explicit_default_wins_over_the_demo():
 
 def test_options_survive_a_checkpoint(tmp_path):
     config = parse("--input_size", "64,32", "--max_iters", "7", "--demo")
-    torch.save(plain_options(config), tmp_path / "options.pth")
+    torch.save(dataclasses.asdict(config), tmp_path / "options.pth")
     saved = torch.load(tmp_path / "options.pth", weights_only=True)
     assert changed_options(config, saved) == []
     assert TrainingOptions(**saved) == config
@@ -185,7 +167,7 @@ def test_options_survive_a_checkpoint(tmp_path):
     ],
 )  # fmt: skip
 def test_option_that_changes_the_training_is_told(field, value):
-    saved = plain_options(TrainingOptions())
+    saved = dataclasses.asdict(TrainingOptions())
     changed = dataclasses.replace(TrainingOptions(), **{field: value})
     assert changed_options(changed, saved) == [f"--{field} {saved[field]} -> {value}"]
 
@@ -193,7 +175,7 @@ def test_option_that_changes_the_training_is_told(field, value):
 def test_options_that_leave_the_training_alone_are_not_told():
     changes = {"print_interval": 1, "snapshot_dir": "elsewhere", "num_workers": 5, "resume": True}
     config = dataclasses.replace(TrainingOptions(), device="cpu", **changes)
-    assert changed_options(config, plain_options(TrainingOptions())) == []
+    assert changed_options(config, dataclasses.asdict(TrainingOptions())) == []
 
 
 def test_logged_options_can_be_pasted_onto_a_command_line():

@@ -15,7 +15,7 @@ from model.SEAN import SEANet
 from tests.test_metrics import naive_confusion
 from utils.device import with_precision
 from utils.evaluation.pictures import Picture
-from utils.evaluation.predict import Prediction, class_map, confusion, predict, predict_pictures
+from utils.evaluation.predict import Prediction, confusion, predict, predict_pictures
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_the_class_is_the_first_of_the_highest(size: tuple[int, int], kind: torc
     logits = torch.randn(19, 4, 8, generator=torch.Generator().manual_seed(0)).to(kind)
     logits[3] += 2
     logits[7] = logits[3]  # a tie wherever either is the highest
-    classes = class_map(logits, size)
+    classes = Prediction(logits, None, size).classes
     upsampled = F.interpolate(logits[None].float(), size=size, mode="bilinear")[0]
     assert classes.dtype == torch.uint8
     assert classes.shape == size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from utils.command_line import plain_options
 from utils.device import random_state, restore_random_state
 from utils.errors import UserError
 from utils.files import save_tensors
@@ -50,7 +48,7 @@ def whole() -> dict[str, Any]:
     networks.optimizer.step()
     return {
         **networks.state(),
-        "options": plain_options(TrainingOptions()) | {"processes": 1},
+        "options": dataclasses.asdict(TrainingOptions()) | {"processes": 1},
         "iterations": 0,
         "epoch_iterations": 7,
         "data": {"source images": "0", CLASSES: "1"},
@@ -123,11 +121,3 @@ def test_changed_state_is_refused(
     assert len(str(caught.value).splitlines()) == 2
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["last.pth"]
-
-
-def test_a_pipe_is_not_waited_for(whole: dict[str, Any], tmp_path: Path) -> None:
-    save_tensors(tmp_path / "last.previous.pth", whole)
-    os.mkfifo(tmp_path / "last.pth")
-    saved, warning = RunFiles(tmp_path, "GTA").load_last()
-    assert saved is not None
-    assert "no such file; using the checkpoint before it" in warning

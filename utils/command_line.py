@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import math
 import os
 import shlex
@@ -42,30 +43,24 @@ def option(
     return dataclasses.field(default=default, metadata={"help": help, **metadata})
 
 
-def integer(minimum: int, maximum: int | None = None) -> Callable[[str], int]:
-    """Return a parser of whole numbers from ``minimum`` to ``maximum``."""
-
-    def parse(text: str) -> int:
-        value = int(text)
-        if value < minimum or (maximum is not None and value > maximum):
-            raise ValueError
-        return value
-
-    parse.__name__ = f"whole number from {minimum}" + ("" if maximum is None else f" to {maximum}")
-    return parse
-
-
-def number(minimum: float, maximum: float = math.inf) -> Callable[[str], float]:
+def number(
+    minimum: float, maximum: float = math.inf, kind: type[float] = float
+) -> Callable[[str], float]:
     """Return a parser of finite numbers from ``minimum`` to ``maximum``."""
 
     def parse(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value) or not minimum <= value <= maximum:
+        value = kind(text)
+        if not minimum <= value <= maximum or value == math.inf:
             raise ValueError
         return value
 
-    parse.__name__ = f"number from {minimum}" + (f" to {maximum}" if maximum < math.inf else "")
+    name = "whole number" if kind is int else "number"
+    parse.__name__ = f"{name} from {minimum}" + (f" to {maximum}" if maximum < math.inf else "")
     return parse
+
+
+integer = functools.partial(number, kind=int)
+"""Return a parser of whole numbers from a minimum to a maximum."""
 
 
 def size(text: str) -> Size:
@@ -143,15 +138,10 @@ def read_options(
     return dataclasses.replace(defaults, **{**implied, **given})
 
 
-def plain_options(config: Any) -> dict[str, Any]:
-    """Return the options as plain values, which a checkpoint can hold."""
-    return dataclasses.asdict(config)
-
-
 def as_arguments(config: Any) -> str:
     """Return the options as words that can be pasted after a program's name, in a shell."""
     words = []
-    for name, value in plain_options(config).items():
+    for name, value in dataclasses.asdict(config).items():
         if value is True:
             words.append(f"--{name}")
         elif value is not None and value is not False:

@@ -67,8 +67,13 @@ def exit_on_error() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         try:
-            with _one_message():
-                yield
+            yield
+        except UserError as error:
+            lines = f"error: {error}".split("\n")
+            print("\n".join(printable(_shortened(line)) for line in lines), file=sys.stderr)
+            sys.exit(error.status)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
         finally:
             sys.stdout.flush()
     except OSError as error:
@@ -90,18 +95,6 @@ def exit_on_error() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
         if is_program:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def _one_message() -> Iterator[None]:
-    try:
-        yield
-    except UserError as error:
-        lines = f"error: {error}".split("\n")
-        print("\n".join(printable(_shortened(line)) for line in lines), file=sys.stderr)
-        sys.exit(error.status)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def _shortened(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Confusion matrix, intersection over union, accuracy: pure functions on tensors."""
+"""Confusion matrix and intersection over union: pure functions on tensors."""
 
 from __future__ import annotations
 
@@ -50,26 +50,3 @@ def mean_iou(confusion: Tensor) -> Tensor:
         (...), 0..1; nan where nothing was counted.
     """
     return class_iou(confusion).nanmean(-1)
-
-
-def class_accuracy(confusion: Tensor) -> Tensor:
-    """Share of each class's labelled pixels that are predicted as that class.
-
-    Args:
-        confusion: (..., C, C), rows are the label.
-
-    Returns:
-        (..., C), float64, 0..1; nan where a class is not in the label.
-    """
-    return confusion.diagonal(dim1=-2, dim2=-1).double() / confusion.sum(-1)
-
-
-def mean_accuracy(confusion: Tensor) -> Tensor:
-    """Mean accuracy over the classes in the label: (..., C, C) counts -> (...), 0..1 or nan."""
-    return class_accuracy(confusion).nanmean(-1)
-
-
-def pixel_accuracy(confusion: Tensor) -> Tensor:
-    """Share of the labelled pixels that are right: (..., C, C) counts -> (...), 0..1 or nan."""
-    right = confusion.diagonal(dim1=-2, dim2=-1).double().sum(-1)
-    return right / confusion.sum((-2, -1))

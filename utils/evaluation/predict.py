@@ -37,8 +37,17 @@ class Prediction:
 
     @functools.cached_property
     def classes(self) -> Tensor:
-        """The class of each pixel: train ids, uint8, (H, W)."""
-        return class_map(self.logits, self.size)
+        """The class of each pixel: train ids, uint8, (H, W).
+
+        The logits are upsampled bilinearly, corners not aligned.
+        """
+        planes = _upsampled(self.logits, self.size)
+        best = next(planes)
+        classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
+        for index, scores in enumerate(planes, 1):
+            classes.masked_fill_(scores > best, index)
+            torch.maximum(best, scores, out=best)
+        return classes
 
     @property
     def confidence(self) -> Tensor:
@@ -171,20 +180,6 @@ def confusion(
             counts = confusion_matrix(prediction.classes, label, num_classes)
             total = total.to(counts.device) + counts
     return total
-
-
-def class_map(logits: Tensor, size: Sequence[int]) -> Tensor:
-    """Return the most likely class of each pixel: train ids, uint8, of size (H, W).
-
-    The logits, (C, h, w), are upsampled bilinearly, corners not aligned.
-    """
-    planes = _upsampled(logits, size)
-    best = next(planes)
-    classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
-    for index, scores in enumerate(planes, 1):
-        classes.masked_fill_(scores > best, index)
-        torch.maximum(best, scores, out=best)
-    return classes
 
 
 def _upsampled(logits: Tensor, size: Sequence[int]) -> Iterator[Tensor]:

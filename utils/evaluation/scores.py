@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.evaluation import metrics
+from utils.evaluation.metrics import class_iou, mean_iou
 from utils.files import whole_file
 
 RESAMPLES = 10_000
@@ -77,29 +77,23 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
     confusion = confusions.sum(0)
     if not confusion.any():
         return None
-    iou = metrics.class_iou(confusion)
+    iou = class_iou(confusion)
+    right, labelled = confusion.diagonal().double(), confusion.sum(1)
+    accuracy = right / labelled
+    low, high = bootstrap(confusions, lambda sums: mean_iou(sums)[:, None])[:, 0].tolist()
     kept = [index for index, name in enumerate(names) if name not in left_out]
     return Scores(
         names=tuple(names),
         confusion=confusion,
-        image_miou=tuple(metrics.mean_iou(confusions).tolist()),
+        image_miou=tuple(mean_iou(confusions).tolist()),
         iou=tuple(iou.tolist()),
-        accuracy=tuple(metrics.class_accuracy(confusion).tolist()),
-        miou=metrics.mean_iou(confusion).item(),
-        interval=bootstrap_interval(confusions),
+        accuracy=tuple(accuracy.tolist()),
+        miou=iou.nanmean().item(),
+        interval=(low, high),
         miou_13=iou[kept].nanmean().item() if left_out else None,
-        pixel_accuracy=metrics.pixel_accuracy(confusion).item(),
-        mean_accuracy=metrics.mean_accuracy(confusion).item(),
+        pixel_accuracy=(right.sum() / labelled.sum()).item(),
+        mean_accuracy=accuracy.nanmean().item(),
     )
-
-
-def bootstrap_interval(confusions: Tensor) -> tuple[float, float]:
-    """Return the 95 % interval of mIoU over images.
-
-    ``confusions`` are int64, (N, C, C). The ends are 0..1, or nan (see `bootstrap`).
-    """
-    low, high = bootstrap(confusions, lambda sums: metrics.mean_iou(sums)[:, None])[:, 0].tolist()
-    return low, high
 
 
 def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ from dataset.loaders import make_loader, on_device, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
-from utils.command_line import as_arguments, plain_options
+from utils.command_line import as_arguments
 from utils.device import (
     choose_device,
     choose_precision,
@@ -165,7 +165,7 @@ class Run:
             self.scored_loader = make_loader(self.scored, order, workers, self.device.type)
         parts = {"source": source, "target": target, "scored": self.scored}
         self.fixed = {
-            "options": plain_options(options) | {"processes": processes.world_size},
+            "options": asdict(options) | {"processes": processes.world_size},
             "iterations": self.last_iteration if options.lr_schedule == "poly" else 0,
             "epoch_iterations": self.batches.iterations,
             "data": fingerprints(parts),

@@ -30,11 +30,6 @@ def check_experiment(
             f"{classes}\n  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, "
             "--classes its own"
         )
-    if options.ignore_label < classes:
-        raise UserError(
-            f"--ignore_label {options.ignore_label} is the train id of a class\n"
-            f"  give one from {classes} to 255"
-        )
     if options.oracle and options.source_only:
         raise UserError(
             "--oracle and --source_only are two different baselines\n  train one after the other"

@@ -109,7 +109,9 @@ def train_step(
     optimizer.step()
     update_teacher(teacher, student, options.teacher_alpha)
 
-    source_miou = batch_miou(logits, labels)
+    # Of the source batch, from the logits that the loss was computed on.
+    predicted = logits.detach().max(1).indices
+    source_miou = mean_iou(confusion_matrix(predicted, labels, logits.shape[1]).float())
     return StepResult(
         total.detach(), segmentation.detach(), self_ensembling.detach(), source_miou, kept, gradient
     )
@@ -118,9 +120,3 @@ def train_step(
 def add_noise(images: Tensor, std: float) -> Tensor:
     """Return the images plus a new draw of Gaussian noise; ``std`` is in gray levels, of 255."""
     return images + std * torch.randn_like(images)
-
-
-@torch.no_grad()
-def batch_miou(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean IoU of logits, (B, C, H, W), on train ids, (B, H, W): a scalar, 0..1."""
-    return mean_iou(confusion_matrix(logits.max(1).indices, labels, logits.shape[1]).float())
