@@ -33,10 +33,3 @@ def reference_network(num_classes, seed=0):
     network = SEANet(num_classes)
     network.load_state_dict(as_tensors(fixture.reference_state(num_classes, seed)), strict=True)
     return network.eval().requires_grad_(False)
-
-
-@functools.cache
-def reference_prediction(num_classes, seed, height, width):
-    network = reference_network(num_classes, seed)
-    with torch.no_grad():
-        return network(torch.from_numpy(fixture.reference_input(height, width)))

@@ -22,9 +22,9 @@ import SEAN_GTA5
 from dataset.labels import LabelSpace
 from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
-from tests.parity import ROOT
 from utils.files import save_tensors
 
+ROOT = Path(__file__).parents[1]
 Capture = pytest.CaptureFixture[str]
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"

@@ -137,24 +137,7 @@ def test_a_damaged_entry_is_replaced(folder: Path, content: object) -> None:
     assert contents(folder / "cache") == kept
 
 
-def test_a_folder_for_an_entry_is_one_warning(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for entry in source(folder).cache_entries():
-        entry.mkdir(parents=True)
-    assert_right(folder)
-    warning = f"warning: cannot write the cache {folder}/cache: Is a directory; going on without it"
-    assert capsys.readouterr().err == f"{warning}\n"
-
-
-def test_a_folder_name_that_is_too_long_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"File name too long\n  .*--cache_dir"):
-        Cache(folder / ("x" * 300)).reserve({folder / ("x" * 300) / "entry": 1})
-
-
-def test_a_complete_cache_may_be_read_only(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_complete_cache_may_be_read_only(folder: Path) -> None:
     cache = Cache(folder / "cache")
     needed = source(folder).cache_entries()
     assert_right(folder)
@@ -162,8 +145,6 @@ def test_a_complete_cache_may_be_read_only(
     cache.folder.symlink_to("/proc/self")  # where nobody can write
     with pytest.raises(UserError, match="cannot write the cache"):
         cache.reserve(needed)
-    assert_right(folder)
-    assert "cannot write the cache" in capsys.readouterr().err
     cache.folder.unlink()
     folder.joinpath("elsewhere").rename(cache.folder)
     for part in cache.folder.iterdir():

@@ -17,14 +17,15 @@ from PIL import Image
 from dataset.check import main
 from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS
-from tests.parity import ROOT
-from tests.runs import run_main
+from tests.runs import ROOT, run_main
+from utils.errors import printable
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_demo(tmp_path, "gta5", count_source=3, count_target=1, size=(64, 32))
-    return tmp_path / "GTA5"
+    root = tmp_path / os.fsdecode(b"caf\xe9\n\033")
+    write_demo(root, "gta5", count_source=3, count_target=1, size=(64, 32))
+    return root / "GTA5"
 
 
 class Result(NamedTuple):
@@ -103,12 +104,14 @@ def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder:
     assert result.returncode == 2
     assert "images without label map: 1\n" in result.stdout
     assert "problems: 2" in result.stdout
-    assert f"cannot read {folder / 'labels/00002.png'}: No such file" in result.stdout
-    assert f"{folder / 'labels/00003.png'} belongs to no image" in result.stdout
+    shown = printable(folder)
+    assert f"- cannot read {shown}/labels/00002.png: No such file" in result.stdout
+    assert f"- {shown}/labels/00003.png belongs to no image\n" in result.stdout
     names = folder.parent / "list.txt"
     names.write_text("00001.png\n")
     listed = check("gta5", folder, "--list", names)
-    assert (listed.returncode, listed.stdout.partition(" in ")[0]) == (0, "1 image")
+    assert listed.returncode == 0
+    assert listed.stdout.startswith(f"1 image in {shown}/images\n")
 
 
 def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
@@ -128,32 +131,7 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
     source = check("gta5", folder / "images")
     assert source.returncode == 2
     assert "error: no images under" in source.stderr
-    assert str(folder / "images/labels") in source.stderr
-
-
-def test_odd_names_are_shown_with_escapes_on_any_console(folder: Path) -> None:
-    odd = folder.parent / os.fsdecode(b"caf\xe9\n\033")
-    folder.rename(odd)
-    (odd / "images/00001.png").rename(odd / "images/é\033[2J.png")
-    (odd / "images/00002.png").write_bytes(b"")
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
-    command = [sys.executable, "-m", "dataset.check", "gta5", str(odd)]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=False)
-    output, shown = result.stdout.decode("ascii"), rf"{folder.parent}/caf\udce9\n\x1b"
-    assert result.returncode == 2
-    assert b"Traceback" not in result.stderr
-    assert f"3 images in {shown}/images\n" in output
-    assert f"- cannot read {shown}/images/00002.png: it is empty\n" in output
-    assert rf"- cannot read {shown}/labels/\xe9\x1b[2J.png: No such file" in output
-    assert f"- {shown}/labels/00001.png belongs to no image\n" in output
-
-
-@pytest.mark.parametrize("words", [["--split", "tset"], ["--spilt", "val"]])
-def test_a_wrong_option_ends_in_one_message(check: Check, folder: Path, words: list[str]) -> None:
-    result = check("gta5", folder, *words)
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: ")
-    assert len(result.stderr.splitlines()) == 2
+    assert f"{printable(folder)}/images/labels" in source.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")

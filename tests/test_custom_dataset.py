@@ -17,7 +17,7 @@ from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.description import Layout
 from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import LabelSpace
-from tests.parity import ROOT
+from tests.runs import ROOT
 from utils.errors import UserError
 
 GOOD = """\

@@ -18,8 +18,7 @@ from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.description import Description, files_below, read_list
 from dataset.gta5_dataset import GTA5
 from dataset.synthia_dataset import SYNTHIA
-from tests.parity import ROOT
-from tests.runs import make_special
+from tests.runs import ROOT, make_special
 from utils.errors import UserError
 
 

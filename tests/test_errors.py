@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity import ROOT
+from tests.runs import ROOT
 from utils.errors import counted, exit_on_error
 
 PROGRAM = """

@@ -16,8 +16,8 @@ from dataset.labels import CLASSES_16, LabelSpace
 from model.SEAN import SEANet
 from tests.runs import Capture, refusal, run_main, save_network, scoring_words
 from tests.test_evaluation import SIZE, read, run, stems
+from tests.test_own_images import SPACE
 
-OWN = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
 
 
@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ablation", CLASSES_16, {"use_attention": False, "classifier_branches": 1}),
         ("four", CLASSES_16, {"classifier_branches": 4}),
         ("reversed", own, {}),
-        ("three", OWN, {}),
+        ("three", SPACE, {}),
     ):
         network = SEANet(space.num_classes, width=1 / 16, **variant)
         save_network(folder / f"{name}.pth", network, space, SIZE)
@@ -182,7 +182,7 @@ def test_weights_that_overflow_are_refused(
 # --- own images -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("space", [OWN, CLASSES_16], ids=["3", "16"])
+@pytest.mark.parametrize("space", [SPACE, CLASSES_16], ids=["3", "16"])
 def test_own_images_need_the_checkpoint_alone(
     space: LabelSpace, tmp_path: Path, capsys: Capture
 ) -> None:

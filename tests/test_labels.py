@@ -16,15 +16,9 @@ from dataset.labels import (
 )
 from dataset.synthia_dataset import SYNTHIA
 
+SHORTER = {"traffic light": "light", "traffic sign": "sign"}
+THEIRS = {SHORTER.get(c.name, c.name): c for c in Cityscapes.classes if 0 <= c.train_id < 19}
 # fmt: off
-CITYSCAPES_TO_19 = {
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12,
-    26: 13, 27: 14, 28: 15, 31: 16, 32: 17, 33: 18,
-}
-CITYSCAPES_TO_16 = {
-    7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 23: 9, 24: 10, 25: 11, 26: 12,
-    28: 13, 32: 14, 33: 15,
-}
 SYNTHIA_TO_16 = {
     3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 9, 10: 10, 17: 11, 8: 12, 19: 13,
     12: 14, 11: 15,
@@ -34,6 +28,8 @@ NAMES_16 = (
     "person", "rider", "car", "bus", "motorcycle", "bicycle",
 )
 # fmt: on
+CITYSCAPES_TO_19 = {theirs.id: theirs.train_id for theirs in THEIRS.values()}
+CITYSCAPES_TO_16 = {THEIRS[name].id: train_id for train_id, name in enumerate(NAMES_16)}
 
 
 def test_several_label_ids_of_a_class():
@@ -56,14 +52,11 @@ def test_data_sets_use_their_table(description, table):
 
 
 def test_names_ids_and_colors_are_those_of_cityscapes():
-    shorter = {"traffic light": "light", "traffic sign": "sign"}
-    theirs = {c.train_id: c for c in Cityscapes.classes if 0 <= c.train_id < 19}
-    assert len(theirs) == CLASSES_19.num_classes == 19
-    for train_id, entry in theirs.items():
-        name = shorter.get(entry.name, entry.name)
-        assert CLASSES_19.names[train_id] == name
-        assert CLASSES_19.colors[train_id] == entry.color
-        assert CITYSCAPES_IDS[name] == entry.id
+    assert len(THEIRS) == CLASSES_19.num_classes == 19
+    for name, theirs in THEIRS.items():
+        assert CLASSES_19.names[theirs.train_id] == name
+        assert CLASSES_19.colors[theirs.train_id] == theirs.color
+        assert CITYSCAPES_IDS[name] == theirs.id
 
 
 def test_16_classes():

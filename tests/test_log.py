@@ -27,23 +27,10 @@ def make_log(folder: Path, done: int = 0, board: bool = False, show: bool = True
     return Log(RunFiles(folder, "GTA"), 100, done, board, show)
 
 
-def strictly(text: str) -> Any:
-    """Read JSON as other languages do: NaN and Infinity are no numbers."""
-    return json.loads(text, parse_constant=lambda name: pytest.fail(name))
-
-
 def lines(folder: Path) -> list[Any]:
-    return [strictly(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def events(folder: Path) -> EventAccumulator:
-    return EventAccumulator(str(folder / "tensorboard")).Reload()
-
-
-def scalars(folder: Path, tag: str) -> dict[int, float]:
-    found = events(folder).Scalars(tag)
-    assert len({event.step for event in found}) == len(found), "a step stands twice"
-    return {event.step: event.value for event in found}
+    """Read JSON as other languages do: NaN and Infinity are no numbers."""
+    text = (folder / "metrics.jsonl").read_text()
+    return [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
 
 
 def test_a_log_interval_is_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,22 +91,12 @@ def test_tensorboard_shows_what_the_lines_hold(tmp_path: Path) -> None:
     expected = {f"train/{name}": value for name, value in zip(NAMES, MEANS, strict=True)}
     expected |= {"train/learning_rate": pytest.approx(1e-5), "student/target_miou": 0.5}
     expected |= {"student iou/road": 0.25}
-    shown = events(tmp_path)
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(shown.Tags()["scalars"]) == {*expected, "train/iterations_per_s"}
-    assert {tag: scalars(tmp_path, tag)[10] for tag in expected} == expected
+    assert {tag: shown.Scalars(tag)[0].value for tag in expected} == expected
+    assert {shown.Scalars(tag)[0].step for tag in expected} == {10}
     (image,) = shown.Images("target/a.png")
     assert (image.step, image.width, image.height) == (10, 9, 6)
-
-
-def test_a_resumed_run_shows_each_step_once_in_tensorboard(tmp_path: Path) -> None:
-    first = make_log(tmp_path, board=True)
-    for step in (10, 20, 30, 40):
-        first.losses(step, 0, f"{step}/100", 1e-5, (1.0, *MEANS[1:]))
-    second = make_log(tmp_path, done=20, board=True)
-    for step in (30, 50):
-        second.losses(step, 0, f"{step}/100", 1e-5, (2.0, *MEANS[1:]))
-    assert scalars(tmp_path, "train/loss") == {10: 1, 20: 1, 30: 2, 50: 2}
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 2, "the first one's file stays"
 
 
 def test_without_tensorboard_one_message_tells(

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 
 import SEAN_GTA5
-from tests.parity import ROOT
-from tests.runs import EXTENSIONS, LOG, RESULTS, metrics, run_main, train, trained, words
+from tests.runs import EXTENSIONS, LOG, RESULTS, ROOT, metrics, run_main, train, trained, words
 
 DISTRIBUTED = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
@@ -26,7 +25,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(
 ) -> None:
     settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
     trained(domains, tmp_path / "one", *flags, batch_size=2, **settings)
-    arguments = words(domains, tmp_path / "two", *flags, **settings)
+    cache = {"cache_dir": tmp_path / "cache"}  # which both fill
+    arguments = words(domains, tmp_path / "two", *flags, **settings, **cache)
     two = subprocess.run(
         [sys.executable, *DISTRIBUTED, "SEAN_GTA5.py", *arguments],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.parity import ROOT
-from tests.runs import make_special
+from tests.runs import ROOT, make_special
 from utils.errors import UserError
 from utils.output_folder import LOCK, WRITTEN, OutputFolder
 

@@ -162,17 +162,6 @@ def test_scales_are_below_the_pictures(rng, width):
         assert np.abs(bar - (gray * 128 + (1 - gray) * colors)).max() <= 2
 
 
-def test_attention_over_a_picture_has_a_hue_of_its_own(rng):
-    values = np.array([[0.0, 1.0]], np.float32)
-    red, blue = (np.full((8, 16, 3), color, np.uint8) for color in ((200, 0, 0), (0, 0, 255)))
-    gray = np.full((8, 16, 3), np.rint(0.299 * 200), np.uint8)
-    expected = overlay(gray, heat_map(values, (16, 8), "inferno"), 0.6)
-    over_red = attention_over(red, values).astype(int)
-    assert np.abs(over_red - expected).max() <= 1
-    hue = attention_over(blue, values).astype(int) - over_red
-    assert np.ptp(hue, axis=2).max() <= 1  # they differ in gray alone
-
-
 @pytest.mark.parametrize(
     ("low", "high", "title"),
     [

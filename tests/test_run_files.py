@@ -82,7 +82,26 @@ def test_a_demo_is_replaced_but_for_the_lock(
     assert [path.name for path in files.folder.iterdir()] == [LOCK]
 
 
-@pytest.mark.parametrize("kind", ["mine", "tensorboard/mine", "linked folder", "own data"])
+@pytest.mark.parametrize("name", ["mine", "tensorboard/mine", "last.pth/mine"])
+def test_files_of_others_stay_when_a_demo_is_replaced(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = earlier_demo(Path(DEMO.snapshot_dir))
+    mine = files.folder / name
+    if name.startswith("last.pth"):
+        files.last.unlink()
+        files.last.mkdir()
+    mine.touch()
+    if "/" in name:  # in place of a run's file
+        with pytest.raises(UserError, match="holds an earlier run"):
+            files.open_run(DEMO, {}, True)
+    else:
+        assert files.open_run(DEMO, {}, True) == (None, "")
+    assert mine.exists()
+
+
+@pytest.mark.parametrize("kind", ["linked folder", "own data"])
 def test_only_a_demo_is_replaced(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,12 +110,10 @@ def test_only_a_demo_is_replaced(
     if kind == "linked folder":
         files.folder.rename("elsewhere")
         files.folder.symlink_to(tmp_path / "elsewhere")
-    elif kind == "own data":
-        options = dataclasses.replace(DEMO, data_dir_source="mine")
     else:
-        (files.folder / kind).touch()
+        options = dataclasses.replace(DEMO, data_dir_source="mine")
     before = {*files.folder.rglob("*"), files.folder / LOCK}
-    with pytest.raises(UserError, match=r"is not the demo's|holds an earlier run"):
+    with pytest.raises(UserError, match="holds an earlier run"):
         files.open_run(options, {}, True)
     assert set(files.folder.rglob("*")) == before
 

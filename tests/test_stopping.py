@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.parity import ROOT
+from tests.runs import ROOT
 from utils.training.stopping import StopRequest
 
 SCRIPT = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import warnings
@@ -15,7 +16,7 @@ from model.checkpoint import MOST_BYTES
 from utils.errors import UserError, printable
 from utils.files import load_tensors, save_tensors, whole_file
 from utils.options import TrainingOptions
-from utils.output_folder import LOCK, OutputFolder
+from utils.output_folder import OutputFolder
 from utils.training.curves import curves_figure
 from utils.training.records import read_records
 from utils.training.saved_state import check_saved, check_unchanged
@@ -96,30 +97,11 @@ class RunFiles:
         return [*filter(os.path.lexists, (*names, *states)), *best]
 
     def _empty(self) -> None:
-        """Remove the files of a run, unless the folder holds others; links are not followed."""
-        found = [
-            Path(folder, name)
-            for folder, folders, names in os.walk(self.folder)
-            for name in (*folders, *names)
-        ]
-        ours = {self.folder / LOCK, *self._present()}
-        ours |= {path for path in found if path.match("tensorboard/events.out.tfevents.*")}
-        strange = [path for path in found if path not in ours]
-        if strange:
-            raise UserError(
-                f"{printable(strange[0])} is not the demo's: the folder is not emptied\n"
-                "  move it away, or choose another --snapshot_dir"
-            )
-        for path in reversed(found):  # a folder comes before what it holds
-            try:
-                if path.is_dir() and not path.is_symlink():
-                    path.rmdir()
-                elif path.name != LOCK:
-                    path.unlink()
-            except OSError as error:
-                raise UserError(
-                    f"cannot remove {printable(path)}: {error.strerror}\n  remove the earlier demo"
-                ) from None
+        """Remove the files of a run; links are not followed, and other files stay."""
+        events = [] if self.board.is_symlink() else self.board.glob("events.out.tfevents.*")
+        for path in (*events, *self._present()):
+            with contextlib.suppress(OSError):  # what cannot be removed is still `_present`
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
         """Read the newest complete checkpoint.
