@@ -63,17 +63,26 @@ def test_status_and_message(body: str, status: int, message: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "trace"),
-    [("from utils.errors import UserError", False), ("from utils.files import whole_file", True)],
+    ("first", "is_file", "trace"),
+    [
+        ("from utils.errors import UserError", True, False),
+        ("from utils.errors import UserError", False, True),  # as in a notebook
+        ("from utils.files import whole_file", True, True),
+    ],
 )
-def test_ctrl_c_while_a_program_imports(first: str, trace: bool) -> None:
+def test_ctrl_c_while_a_program_imports(
+    first: str, is_file: bool, trace: bool, tmp_path: Path
+) -> None:
     """Ends without a traceback where the program itself imports utils.errors."""
-    code = f"{first}\nprint('importing', flush=True)\nimport time\ntime.sleep(9)"
+    code, file = f"{first}\nprint('a', flush=True)\nimport time\ntime.sleep(9)", tmp_path / "a.py"
+    file.write_text(code)
+    words = [file] if is_file else ["-c", code]
     with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+        [sys.executable, *words], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == b"importing\n"
+        assert process.stdout.readline() == b"a\n"
         process.send_signal(signal.SIGINT)
         assert (b"KeyboardInterrupt" in process.communicate()[1]) == trace
     assert process.returncode == -signal.SIGINT

@@ -110,7 +110,8 @@ def _end_during_imports() -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame and (frame.f_globals is globals() or "importlib" in frame.f_code.co_filename):
         frame = frame.f_back
-    is_program = frame is not None and frame.f_globals["__name__"] == "__main__"
+    names = frame.f_globals if frame else {}
+    is_program = names.get("__name__") == "__main__" and "__file__" in names  # no notebook
     # Jobs in the background of a script ignore Ctrl-C, and go on doing so.
     if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
