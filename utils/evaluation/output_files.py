@@ -59,7 +59,8 @@ def open_outputs(
     more = (options.restore_from, options.compare, options.data_list, options.classes)
     read = {os.path.realpath(path): path for path in [*inputs, *map(Path, filter(None, more))]}
     within = set(map(os.path.realpath, searched))
-    places = {name: os.path.realpath(folder / name) for name in set(map(os.path.dirname, names))}
+    subfolders = sorted(set(map(os.path.dirname, names)))
+    places = {name: os.path.realpath(folder / name) for name in subfolders}
     for name, place in places.items():
         if not within.isdisjoint(map(str, (Path(place), *Path(place).parents))):
             raise UserError(
