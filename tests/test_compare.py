@@ -190,6 +190,8 @@ def test_both_are_scored_as_each_alone(
     assert shown == [f"mIoU of A {100 * a:.1f} %, of B {100 * b:.1f} %" for a, b in shares]
     cells = [f"{100 * result['iou']['mIoU'][name]:.2f}" for name in ("a", "b")]
     assert " ".join(cells) in " ".join(page.text("td"))
+    run(nets / "b.pth", cityscapes, both)
+    assert not list(both.glob("compare.*")), "of an earlier run"
 
 
 @pytest.mark.parametrize(
