@@ -101,7 +101,10 @@ class RunFiles:
         events = [] if self.board.is_symlink() else self.board.glob("events.out.tfevents.*")
         for path in (*events, *self._present()):
             with contextlib.suppress(OSError):  # what cannot be removed is still `_present`
-                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+                if path.is_dir() and not path.is_symlink():
+                    path.rmdir()
+                else:
+                    path.unlink()
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
         """Read the newest complete checkpoint.
