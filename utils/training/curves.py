@@ -10,7 +10,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
-from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 _STYLE: Any = {
     "axes.titlelocation": "left",
@@ -26,14 +26,6 @@ _STYLE: Any = {
     "figure.constrained_layout.w_pad": 0.12,
     "figure.constrained_layout.h_pad": 0.12,
 }
-
-
-def smooth(values: NDArray[np.floating], width: int) -> NDArray[np.floating]:
-    """Return a moving average of (n,) values over an odd ``width``, over fewer near the ends."""
-    window = np.ones(width)
-    near = slice(width // 2, width // 2 + len(values))
-    sums = np.convolve(values, window)[near]
-    return sums / np.convolve(np.ones_like(values), window)[near]
 
 
 def curves_figure(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
@@ -95,7 +87,7 @@ def _draw_course(
     if not values.any():
         _leave_empty(axes, "0 throughout")
         return
-    smoothed = smooth(values, 2 * (len(values) // 50) + 1)
+    smoothed = uniform_filter1d(values, 2 * (len(values) // 50) + 1, mode="nearest")
     axes.plot(iterations, values, color=color, alpha=0.25, lw=0.8)
     axes.plot(iterations, smoothed, color=color, marker="." if len(values) < 30 else "")
     # A few extreme batches must not flatten the rest of the curve.
