@@ -26,14 +26,14 @@ from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import SEANet
 from utils.command_line import read_options
 from utils.device import choose_device, choose_precision, place, with_precision
-from utils.evaluation.compare import Comparison, compare, write_comparison
+from utils.evaluation.compare import Comparison, compare
 from utils.evaluation.metrics import confusion_matrix, mean_iou
 from utils.evaluation.output_files import REPORT, OutputFiles
 from utils.evaluation.own_images import predict_own_images
 from utils.evaluation.pictures import color_map, compared_tiles
 from utils.evaluation.predict import predict_dataset
 from utils.evaluation.report import RankedPanels, page
-from utils.evaluation.scores import Scores, score, write_scores, write_text
+from utils.evaluation.scores import Scores, score, score_files
 from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
 from utils.training.records import read_records
 
@@ -159,15 +159,17 @@ def evaluate(
         paths = printable(options.compare), printable(options.restore_from)
         comparison = compare(confusions, space.names, *paths)
     protocol = describe(options, info, dataset, scores is not None)
-    print(write_scores(files.folder, scores, protocol, dataset.names), end="")
-    print(write_comparison(files.folder, comparison), end="")
+    texts = score_files(scores, protocol, dataset.names) | (comparison.files if comparison else {})
+    if options.report:
+        title = printable(Path(options.restore_from).name)
+        texts[REPORT] = page(title, protocol, scores, space, ranked, comparison)
+    files.write_results(texts)
+    print(texts["Evaluation.txt"] + texts.get("compare.txt", ""), end="")
     print(f"label maps and pictures: {printable(files.folder)}")
     if is_demo(options) and scores:
         print(demo_table(scores, comparison), end="")
     if options.report:
-        title, file_name = printable(Path(options.restore_from).name), files.folder / REPORT
-        write_text(file_name, page(title, protocol, scores, space, ranked, comparison))
-        print(f"report: {printable(file_name)}")
+        print(f"report: {printable(files.folder / REPORT)}")
 
 
 def describe(

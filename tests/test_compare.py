@@ -17,7 +17,7 @@ from tests.test_evaluation import SIZE, run
 from tests.test_evaluation_inputs import refused
 from tests.test_report import Page
 from tests.test_scores import naive_iou, naive_mean
-from utils.evaluation.compare import Comparison, compare, write_comparison
+from utils.evaluation.compare import Comparison, compare
 from utils.options import DEMO_EVALUATION, DEMO_RUNS
 
 NAMES = ("road", "wall", "sky", "never", "rare")
@@ -102,19 +102,17 @@ def test_a_network_does_not_differ_from_itself() -> None:
     assert compared(twice).beyond_chance is False
 
 
-def test_one_image_cannot_tell(tmp_path: Path) -> None:
+def test_one_image_cannot_tell() -> None:
     comparison = compared(example(15)[2:4])  # the second has no label
     assert comparison.beyond_chance is None
-    assert "too few" in write_comparison(tmp_path, comparison)
+    assert "too few" in comparison.files["compare.txt"]
 
 
-def test_files_tell_the_same(tmp_path: Path) -> None:
+def test_files_tell_the_same() -> None:
     comparison = compared(example(4))
-    text = write_comparison(tmp_path, comparison)
-    assert (tmp_path / "compare.txt").read_text() == text
-    first, second, _, *lines, sentence = text.splitlines()
+    first, second, _, *lines, sentence = comparison.files["compare.txt"].splitlines()
     assert (first, second, sentence) == ("A: a.pth", "B: b.pth", comparison.sentence)
-    table = json.loads((tmp_path / "compare.json").read_text(), parse_constant=pytest.fail)
+    table = json.loads(comparison.files["compare.json"], parse_constant=pytest.fail)
     assert (table["a"], table["b"], table["sentence"]) == ("a.pth", "b.pth", sentence)
     assert table["beyond_chance"] is comparison.beyond_chance
     assert list(table["iou"]) == [line.split()[0] for line in lines] == [*NAMES, "mIoU"]
@@ -125,8 +123,6 @@ def test_files_tell_the_same(tmp_path: Path) -> None:
         numbers = [row["a"], row["b"], row["difference"], *row["interval_95_percent"]]
         shown = [float(word) for word in line.split()[1:] if word != "to"]
         assert shown == pytest.approx([100 * number for number in numbers], abs=0.006)
-    assert write_comparison(tmp_path, None) == ""
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- evaluation.py ----------------------------------------------------------------------------

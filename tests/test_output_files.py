@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import weakref
 from dataclasses import replace
@@ -151,3 +152,14 @@ def test_label_ids_next_to_other_files_are_refused(cityscapes: Path, tmp_path: P
     with pytest.raises(UserError, match="label_ids holds other_000000_000019,"):
         write(cityscapes, tmp_path, save_label_ids=True)
     assert [path.name for path in tmp_path.iterdir()] == ["label_ids"]
+
+
+def test_results_replace_those_of_an_earlier_evaluation(cityscapes: Path, tmp_path: Path) -> None:
+    files = OutputFiles(EvaluationOptions(snapshot_dir=str(tmp_path)), dataset(cityscapes))
+    earlier = dict.fromkeys(RESULTS, "earlier")
+    files.write_results(earlier)
+    assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == earlier.keys()
+    files.write_results({"Evaluation.txt": os.fsdecode(b"caf\xe9.png"), REPORT: "page"})
+    assert (tmp_path / "Evaluation.txt").read_text() == r"caf\udce9.png"
+    left = {path.name for path in tmp_path.iterdir() if path.name[0] != "."}
+    assert left == {"Evaluation.txt", REPORT}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from utils.evaluation.metrics import class_iou, mean_iou
-from utils.evaluation.scores import as_json, bootstrap, write_text
+from utils.evaluation.scores import as_json, bootstrap
 
 
 class Row(NamedTuple):
@@ -87,6 +86,24 @@ class Comparison(NamedTuple):
         text = "".join(f"{name:<14}{a:>8}{b:>8}{c:>8}  {d}\n" for name, a, b, c, d in lines)
         return f"A: {self.first}\nB: {self.second}\n{text}{self.sentence}\n"
 
+    @property
+    def files(self) -> dict[str, str]:
+        """compare.txt and compare.json, by name."""
+        values = {
+            "a": self.first,
+            "b": self.second,
+            "beyond_chance": self.beyond_chance,
+            "sentence": self.sentence,
+            "iou": {
+                row.name: {
+                    "a": row.first, "b": row.second, "difference": row.difference,
+                    "interval_95_percent": [row.low, row.high],
+                }
+                for row in self.rows
+            },
+        }  # fmt: skip
+        return {"compare.txt": self.table, "compare.json": as_json(values)}
+
 
 def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -> Comparison:
     """Compare two networks by a paired bootstrap.
@@ -115,34 +132,3 @@ def _signed(share: float) -> str:
 
 def _shares(confusions: Tensor) -> Tensor:
     return torch.cat([class_iou(confusions), mean_iou(confusions)[..., None]], -1)  # (..., C + 1)
-
-
-def write_comparison(folder: Path, comparison: Comparison | None) -> str:
-    """Write compare.txt and compare.json, or remove those of an earlier run.
-
-    Returns:
-        The content of compare.txt; empty without a comparison.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
-    if comparison is None:
-        for name in ("compare.txt", "compare.json"):
-            (folder / name).unlink(missing_ok=True)
-        return ""
-    values = {
-        "a": comparison.first,
-        "b": comparison.second,
-        "beyond_chance": comparison.beyond_chance,
-        "sentence": comparison.sentence,
-        "iou": {
-            row.name: {
-                "a": row.first, "b": row.second, "difference": row.difference,
-                "interval_95_percent": [row.low, row.high],
-            }
-            for row in comparison.rows
-        },
-    }  # fmt: skip
-    write_text(folder / "compare.json", as_json(values))
-    write_text(folder / "compare.txt", comparison.table)
-    return comparison.table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -25,7 +25,7 @@ from utils.evaluation.pictures import (
     tiles_of,
 )
 from utils.evaluation.predict import Prediction
-from utils.files import save_png
+from utils.files import save_png, whole_file
 from utils.options import EvaluationOptions
 from utils.output_folder import OutputFolder
 
@@ -171,6 +171,19 @@ class OutputFiles:
         if options.save_panels:
             save_png(self.folder / f"{stem}_panel.png", panel([tiles], space))
         return tiles
+
+    def write_results(self, texts: Mapping[str, str]) -> None:
+        """Write the files of the whole data set, by name; remove those of an earlier evaluation.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        for name in set(RESULTS) - texts.keys():
+            (self.folder / name).unlink(missing_ok=True)
+        for name, text in texts.items():
+            with whole_file(self.folder / name) as file:
+                # A name that is not UTF-8 is escaped.
+                file.write(text.encode(errors="backslashreplace"))
 
 
 def save_pictures(

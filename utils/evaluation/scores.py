@@ -1,4 +1,4 @@
-"""Confusion matrices of images -> scores, and the files that hold them."""
+"""Confusion matrices of images -> scores, and the texts that hold them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 
 from utils.evaluation.metrics import class_iou, mean_iou
-from utils.files import whole_file
 
 RESAMPLES = 10_000
 DRAWS = 1000  # at once, for memory
@@ -124,40 +122,36 @@ def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tens
     return torch.cat(values).nanquantile(ends, 0)
 
 
-def write_scores(folder: Path, scores: Scores | None, protocol: str, images: Sequence[str]) -> str:
-    """Write Evaluation.txt, scores.json and scores.csv; the tables only if there are scores.
+def score_files(scores: Scores | None, protocol: str, images: Sequence[str]) -> dict[str, str]:
+    """Return the files that hold the scores, by name.
 
     Args:
-        folder: where to write.
         scores: of N images.
         protocol: what was scored and how, in a line.
         images: the N images' names.
 
     Returns:
-        The content of Evaluation.txt: the protocol, and a line per score in percent.
-
-    Raises:
-        UserError: a file cannot be written.
+        Evaluation.txt, with the protocol and a line per score in percent; if there are scores,
+        scores.json and scores.csv as well.
     """
     text = f"{protocol}\n"
-    if scores:
-        low, high = scores.interval
-        shown = "needs two labelled images"
-        if not math.isnan(low):
-            shown = f"{100 * low:.2f} to {100 * high:.2f}"
-        text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
-        text += f"mIoU, 95 % interval {shown}\n"
-        write_text(folder / "scores.json", json_table(scores, protocol, images))
-        stream = io.StringIO()
-        interval = ("mIoU 95 % interval from", low), ("mIoU 95 % interval to", high)
-        table = [("score", "value"), *scores.rows, *interval]
-        csv.writer(stream, lineterminator="\n").writerows(table)
-        write_text(folder / "scores.csv", stream.getvalue())
-    else:
-        for name in ("scores.json", "scores.csv"):  # of an earlier run with labels
-            (folder / name).unlink(missing_ok=True)
-    write_text(folder / "Evaluation.txt", text)
-    return text
+    if scores is None:
+        return {"Evaluation.txt": text}
+    low, high = scores.interval
+    shown = "needs two labelled images"
+    if not math.isnan(low):
+        shown = f"{100 * low:.2f} to {100 * high:.2f}"
+    text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
+    text += f"mIoU, 95 % interval {shown}\n"
+    stream = io.StringIO()
+    interval = ("mIoU 95 % interval from", low), ("mIoU 95 % interval to", high)
+    table = [("score", "value"), *scores.rows, *interval]
+    csv.writer(stream, lineterminator="\n").writerows(table)
+    return {
+        "Evaluation.txt": text,
+        "scores.json": json_table(scores, protocol, images),
+        "scores.csv": stream.getvalue(),
+    }
 
 
 def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
@@ -181,13 +175,3 @@ def as_json(values: dict[str, Any]) -> str:
     """Return plain values as JSON, with null for nan, which JSON does not have."""
     values = json.loads(json.dumps(values), parse_constant=lambda _: None)
     return json.dumps(values, indent=1) + "\n"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all; bytes of names that are not UTF-8 are escaped.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    with whole_file(path) as file:
-        file.write(text.encode(errors="backslashreplace"))
