@@ -41,10 +41,10 @@ class NoWaiting(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    transforms._mean_on.cache_clear()
+    transforms._constant.cache_clear()
     with FakeTensorMode():
         yield
-    transforms._mean_on.cache_clear()
+    transforms._constant.cache_clear()
 
 
 @pytest.fixture

@@ -31,17 +31,26 @@ def changed(batch: DomainBatch, first: int = 0, **options: Any) -> DomainBatch:
 
 
 def test_color_statistics_are_the_references() -> None:
-    source, target = network_input(pixels(1)), network_input(pixels(2) // 4 + 60)
-    matched = match_colors(source, target)
-    mean = np.array(MEAN_BGR, np.float32)[None, :, None, None]
+    """Compared with the paper's own steps, in float64 (Reinhard et al., 2001, equations 2 to 9)."""
+    to_lms = np.array(
+        [[0.3811, 0.5783, 0.0402], [0.1967, 0.7244, 0.0782], [0.0241, 0.1288, 0.8444]]
+    )
+    scales = np.diag([1 / np.sqrt(3), 1 / np.sqrt(6), 1 / np.sqrt(2)])
+    to_lab = scales @ np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]])
+    levels = [pixels(1).numpy().clip(1), (pixels(2) // 4 + 60).numpy()]
+    matched = match_colors(*(network_input(torch.from_numpy(images)) for images in levels))
+    mean = np.array(MEAN_BGR)[:, None, None]
     for i in range(2):
-        rendered, photograph = (x[i].numpy().astype(np.float64) for x in (source, target))
-        expected = np.empty_like(rendered)
-        for channel in range(3):
-            a, b = rendered[channel], photograph[channel]
-            expected[channel] = (a - a.mean()) / a.std(ddof=1) * b.std(ddof=1) + b.mean()
-        expected = np.clip(expected + mean[0], 0, 255) - mean[0]
-        np.testing.assert_allclose(matched[i].numpy(), expected, atol=1e-3)
+        rendered, photograph = (
+            to_lab @ np.log10(to_lms @ images[i].reshape(3, -1)) for images in levels
+        )
+        for own, wanted in zip(rendered, photograph, strict=True):
+            own -= own.mean()
+            own *= wanted.std(ddof=1) / own.std(ddof=1)
+            own += wanted.mean()
+        colors = np.linalg.solve(to_lms, 10 ** np.linalg.solve(to_lab, rendered)).clip(0, 255)
+        ours = (matched[i].numpy() + mean)[::-1].reshape(3, -1)
+        np.testing.assert_allclose(ours, colors, atol=2e-3)
 
 
 def test_matched_colors_stay_in_range_and_flat_images_stay_finite() -> None:
