@@ -158,6 +158,8 @@ def test_results_replace_those_of_an_earlier_evaluation(cityscapes: Path, tmp_pa
     files = OutputFiles(EvaluationOptions(snapshot_dir=str(tmp_path)), dataset(cityscapes))
     earlier = dict.fromkeys(RESULTS, "earlier")
     files.write_results(earlier)
+    with pytest.raises(UserError, match="cannot write"):
+        files.write_results({"no folder/scores.json": ""})
     assert {path.name for path in tmp_path.iterdir() if path.name[0] != "."} == earlier.keys()
     files.write_results({"Evaluation.txt": os.fsdecode(b"caf\xe9.png"), REPORT: "page"})
     assert (tmp_path / "Evaluation.txt").read_text() == r"caf\udce9.png"

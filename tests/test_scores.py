@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 
 import pytest
 import torch
@@ -108,3 +109,9 @@ def test_files_tell_the_same(left_out: tuple[str, ...]) -> None:
     assert table["image_miou"]["3.png"] is None
     assert table["image_miou"]["5.png"] == scores.image_miou[5]
     assert table["confusion"] == confusions.sum(0).tolist()
+
+
+def test_names_that_are_not_utf_8_survive_in_json() -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    written = score_files(scored(example()[:1]), "", [name])["scores.json"].encode()
+    assert name in json.loads(written)["image_miou"]

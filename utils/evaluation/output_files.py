@@ -173,17 +173,17 @@ class OutputFiles:
         return tiles
 
     def write_results(self, texts: Mapping[str, str]) -> None:
-        """Write the files of the whole data set, by name; remove those of an earlier evaluation.
+        """Write the files of the whole data set, by name; then remove others of an earlier run.
 
         Raises:
-            UserError: a file cannot be written.
+            UserError: a file cannot be written; nothing is removed then.
         """
-        for name in set(RESULTS) - texts.keys():
-            (self.folder / name).unlink(missing_ok=True)
         for name, text in texts.items():
             with whole_file(self.folder / name) as file:
                 # A name that is not UTF-8 is escaped.
                 file.write(text.encode(errors="backslashreplace"))
+        for name in set(RESULTS) - texts.keys():
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def save_pictures(
