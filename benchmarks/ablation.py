@@ -112,7 +112,7 @@ def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
     """
     folder.mkdir(exist_ok=True)
     output = folder / "output.txt"
-    print(f"{folder}: started, progress in {output}", flush=True)
+    print(f"{folder}: started, progress in {output}\n", end="", flush=True)
     words = [sys.executable, str(ROOT / command[0]), *command[1:]]
     words += ["--resume", "--snapshot_dir", str(folder)]
     environment = os.environ | ({"OMP_NUM_THREADS": "1"} if one_thread else {})
@@ -124,7 +124,7 @@ def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
             f"  see the end of {output}; the same command continues"
         )
     scores = read_scores((folder / "metrics.jsonl").read_text(encoding="utf-8"))
-    print(f"{folder}: best teacher {scores['best teacher']:.1f} %", flush=True)
+    print(f"{folder}: best teacher {scores['best teacher']:.1f} %\n", end="", flush=True)
     return scores
 
 
