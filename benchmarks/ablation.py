@@ -112,6 +112,7 @@ def train(folder: Path, command: list[str], one_thread: bool) -> Scores:
     """
     folder.mkdir(exist_ok=True)
     output = folder / "output.txt"
+    # With the line break in one piece: several threads print.
     print(f"{folder}: started, progress in {output}\n", end="", flush=True)
     words = [sys.executable, str(ROOT / command[0]), *command[1:]]
     words += ["--resume", "--snapshot_dir", str(folder)]
