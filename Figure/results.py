@@ -1,26 +1,27 @@
 """Draw Figure/results.png: what the demo's networks predict, before and after adaptation.
 
 make demo
-python -m Figure.results Snap/demo/source_only/GTA_TeacherNet.pth Snap/demo/GTA/GTA_TeacherNet.pth
+python -m Figure.results
 """
 
 from __future__ import annotations
 
 from utils.errors import exit_on_error  # isort: skip
-import sys
 from pathlib import Path
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from model.checkpoint import load_network
 from utils.evaluation.pictures import panel, predicted_tiles
 from utils.files import save_png
-from utils.options import DEMO_FOLDER
+from utils.options import DEMO_FOLDER, DEMO_RUNS
 
 
 @exit_on_error()
 def main() -> None:
     """Put the panels of three target images below one another."""
-    networks = [load_network(path) for path in sys.argv[1:]]
+    networks = [
+        load_network(f"{DEMO_RUNS}/{run}/GTA_TeacherNet.pth") for run in ("source_only", "GTA")
+    ]
     size = networks[0][1].input_size
     data = CityscapesDataset(Path(DEMO_FOLDER, "Cityscapes"), size, labels="own size")
     predicted = [predicted_tiles(network, data, 3) for network, _ in networks]
