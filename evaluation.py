@@ -34,10 +34,8 @@ from utils.evaluation.pictures import color_map, compared_tiles
 from utils.evaluation.predict import predict_dataset
 from utils.evaluation.report import RankedPanels, page
 from utils.evaluation.scores import Scores, score, score_files
-from utils.options import DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
+from utils.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
 from utils.training.records import read_records
-
-DEMO_BASELINE = f"{DEMO_RUNS}/source_only/GTA_TeacherNet.pth"
 
 
 @exit_on_error()

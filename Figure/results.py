@@ -13,15 +13,13 @@ from dataset.cityscapes_dataset import CityscapesDataset
 from model.checkpoint import load_network
 from utils.evaluation.pictures import panel, predicted_tiles
 from utils.files import save_png
-from utils.options import DEMO_FOLDER, DEMO_RUNS
+from utils.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_FOLDER
 
 
 @exit_on_error()
 def main() -> None:
     """Put the panels of three target images below one another."""
-    networks = [
-        load_network(f"{DEMO_RUNS}/{run}/GTA_TeacherNet.pth") for run in ("source_only", "GTA")
-    ]
+    networks = [load_network(path) for path in (DEMO_BASELINE, DEMO_EVALUATION["restore_from"])]
     size = networks[0][1].input_size
     data = CityscapesDataset(Path(DEMO_FOLDER, "Cityscapes"), size, labels="own size")
     predicted = [predicted_tiles(network, data, 3) for network, _ in networks]

@@ -12,6 +12,7 @@ from utils.command_line import Size, integer, number, option, size
 
 DEMO_FOLDER = "data/demo"
 DEMO_RUNS = "Snap/demo"
+DEMO_BASELINE = f"{DEMO_RUNS}/source_only/GTA_TeacherNet.pth"
 
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
