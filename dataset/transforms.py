@@ -1,10 +1,8 @@
-"""What is done to an image: resizing, BGR minus the mean, color matching, the strong view."""
+"""What is done to an image: resizing, BGR minus the mean, the strong view."""
 
 from __future__ import annotations
 
 import functools
-import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,54 +53,10 @@ def network_input(images: Tensor) -> Tensor:
     return images.flip(1).float().sub_(_mean_on(images.device))
 
 
-def _mean_on(device: torch.device) -> Tensor:
-    return _constant(MEAN_BGR, device).view(1, 3, 1, 1)
-
-
 @functools.cache
-def _constant(values: tuple[Any, ...], device: torch.device) -> Tensor:
-    """Return numbers as a tensor. Copying them in each iteration would wait for the GPU."""
-    return torch.tensor(values, device=device)
-
-
-CONES = ((0.0402, 0.5783, 0.3811), (0.0782, 0.7244, 0.1967), (0.8444, 0.1288, 0.0241))
-"""From blue, green and red to the responses of the long, middle and short cones."""
-COLORS = tuple(map(tuple, np.linalg.inv(CONES).tolist()))
-"""And back."""
-
-OPPONENTS = ((3**-0.5,) * 3, (6**-0.5, 6**-0.5, -2 * 6**-0.5), (2**-0.5, -(2**-0.5), 0.0))
-"""From their logarithms to l (lightness), alpha (yellow, blue), beta (red, green); orthogonal."""
-
-BRIGHTEST = math.log(2550)  # ten times white: anything brighter could overflow, and is clipped
-
-
-def match_colors(images: Tensor, references: Tensor) -> Tensor:
-    """Give images the color statistics of others (Reinhard et al., 2001).
-
-    Mean and standard deviation are matched in the space l-alpha-beta: logarithms of the cones'
-    responses, rotated so that they hardly correlate in natural images (Ruderman et al., 1998).
-    Exposure and color casts are offsets there, and dark images keep their texture.
-
-    Args:
-        images: network input, (B, 3, H, W).
-        references: network input, (B, 3, H', W'); image i takes mean and standard deviation of
-            l, alpha and beta from reference i.
-
-    Returns:
-        Network input, (B, 3, H, W), clipped to gray levels 0..255.
-    """
-    mean_bgr = _mean_on(images.device)
-    cones, colors, opponents = (_constant(m, images.device) for m in (CONES, COLORS, OPPONENTS))
-
-    def lab(pictures: Tensor) -> Tensor:  # (B, 3, H * W)
-        return opponents @ (cones @ (pictures + mean_bgr).clamp(min=1).flatten(2)).log()
-
-    own = lab(images)
-    deviation, mean = torch.std_mean(own, 2, keepdim=True)  # (B, 3, 1)
-    wanted_deviation, wanted_mean = torch.std_mean(lab(references), 2, keepdim=True)
-    matched = (own - mean) * (wanted_deviation / deviation.clamp(min=1e-3)) + wanted_mean
-    responses = (opponents.T @ matched).clamp(max=BRIGHTEST).exp()
-    return (colors @ responses).clamp(0, 255).view_as(images) - mean_bgr
+def _mean_on(device: torch.device) -> Tensor:
+    """Return the mean, (1, 3, 1, 1). Copying it in each iteration would wait for the GPU."""
+    return torch.tensor(MEAN_BGR, device=device).view(1, 3, 1, 1)
 
 
 STRONG_VIEW = v2.Compose(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from model.checkpoint import CheckpointInfo, load_network
-from model.pretrained import MEAN_BGR
+from model.colors import MEAN_BGR
 from model.SEAN import SEANet
 from utils.command_line import Parser, integer, size
 from utils.files import whole_file

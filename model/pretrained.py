@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoint import StateDict, class_count, load_state, read_state_dict
+from model.colors import MEAN_BGR
 from model.SEAN import SEANet
 from utils.errors import UserError, counted, printable
 
@@ -23,7 +24,6 @@ CAFFE_NAMES = tuple(
 TORCHVISION_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """torchvision numbers pool4 too, SEANet does not have it."""
 
-MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CAFFE_MEAN, CAFFE_STD = (0.48235, 0.45882, 0.40784), (1 / 255, 1 / 255, 1 / 255)
 """The transforms of torchvision's IMAGENET1K_V1 and IMAGENET1K_FEATURES weights."""

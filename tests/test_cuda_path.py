@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dataset import transforms
 from dataset.loaders import Batch, on_device
+from model.colors import match_colors
 from model.SEAN import SEANet
 from utils.device import with_precision
 from utils.evaluation.predict import confusion
@@ -41,10 +42,10 @@ class NoWaiting(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    transforms._constant.cache_clear()
+    transforms._mean_on.cache_clear()
     with FakeTensorMode():
         yield
-    transforms._constant.cache_clear()
+    transforms._mean_on.cache_clear()
 
 
 @pytest.fixture
@@ -85,7 +86,7 @@ def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> N
         expected = torch.bfloat16 if precision == "bf16" else torch.float32
         assert running(images).logits.dtype == expected
     with NoWaiting():
-        matched = transforms.match_colors(images, images)
+        matched = match_colors(images, images)
         result = train_step(
             running,
             with_precision(teacher, precision),

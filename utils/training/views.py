@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from dataset.transforms import match_colors, strong_view
+from dataset.transforms import strong_view
+from model.colors import match_colors
 from utils.options import TrainingOptions
 from utils.training.train_step import DomainBatch
 
