@@ -177,6 +177,8 @@ def describe(
     variant = "" if info.attention else ", without attention"
     if info.branches != 2:
         variant += f", classifier branches: {info.branches}"
+    if info.normalize_colors:
+        variant += ", colors normalized"
     result = "scored at the label maps' own size"
     if not scored:
         reason = "are missing" if dataset.labels == "none" else "hold no pixel of a class"

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.colors import normalize_colors
+
 STRIDE = 8
 """Input pixels for one cell of the feature grid."""
 
@@ -103,6 +105,8 @@ class SEANet(nn.Module):
         use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
             takes the features themselves, not (1 + M) * features.
         width: factor of the trunk's channels; 1 is the published network.
+        normalize_colors: whether images first take the color statistics of a photograph by day;
+            the published network takes them as they are.
     """
 
     def __init__(
@@ -111,9 +115,11 @@ class SEANet(nn.Module):
         classifier_branches: int = 2,
         use_attention: bool = True,
         width: float = 1.0,
+        normalize_colors: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
+        self.normalize_colors = normalize_colors
         channels = round(1024 * width)
         self.use_attention = use_attention
         self.num_classes = num_classes
@@ -131,6 +137,8 @@ class SEANet(nn.Module):
         Returns:
             The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
         """
+        if self.normalize_colors:
+            images = normalize_colors(images)
         features = self.features(images)
         if not self.use_attention:
             return Output(torch.ones_like(features[:, :1]), self.classifier(features))

@@ -22,7 +22,8 @@ from model.SEAN import SEANet
 from utils.errors import UserError, counted, printable
 from utils.files import load_tensors
 
-VERSION = 1
+VERSION = 2
+"""Of the description. Version 1 is read too: its networks do not normalize colors."""
 INPUT_SIZE = (1024, 512)
 
 MOST_CLASSES = 255
@@ -46,6 +47,7 @@ class CheckpointInfo:
         attention: whether the network uses attention.
         branches: how many of the classifier's convolutions are summed, 1..4.
         width: factor of the trunk's channels.
+        normalize_colors: whether the network normalizes the colors of images.
         input_size: width and height of the images it was trained on.
         protocol: what it was trained on, in words.
         version: of this list.
@@ -56,6 +58,7 @@ class CheckpointInfo:
     attention: bool
     branches: int
     width: float
+    normalize_colors: bool
     input_size: tuple[int, int]
     protocol: str
     version: int = VERSION
@@ -72,7 +75,7 @@ class CheckpointInfo:
         """Describe a network."""
         return cls(
             tuple(names), tuple(colors), network.use_attention, network.classifier.branches,
-            network.width, input_size, protocol,
+            network.width, network.normalize_colors, input_size, protocol,
         )  # fmt: skip
 
 
@@ -114,7 +117,7 @@ def load_network(
     info = _read_info(state, classes, path)
     if info is None:
         use_attention, size = attention is not False, input_size or INPUT_SIZE
-        info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, size, "")
+        info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, False, size, "")
     width, height = info.input_size
     convolutions = counted(info.branches, "classifier convolution")
     for option, given, value, words in (
@@ -129,7 +132,7 @@ def load_network(
                 "  leave the option out: it is read from the checkpoint"
             )
     with torch.device("meta"):  # without drawing weights that the file replaces
-        network = SEANet(classes, info.branches, info.attention, info.width)
+        network = SEANet(classes, info.branches, info.attention, info.width, info.normalize_colors)
     load_state(network, state, path, assign=True)
     return network, info
 
@@ -219,6 +222,7 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
         return None
     try:
         width, height = map(int, values["input_size"])
+        version = int(values["version"])
         info = CheckpointInfo(
             names=tuple(map(str, values["names"])),
             colors=tuple(
@@ -227,12 +231,13 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
             attention=bool(values["attention"]),
             branches=int(values["branches"]),
             width=float(values["width"]),
+            normalize_colors=version > 1 and bool(values["normalize_colors"]),
             input_size=(width, height),
             protocol=str(values["protocol"]),
-            version=int(values["version"]),
+            version=version,
         )
         if (
-            info.version == VERSION
+            info.version in (1, VERSION)
             and len(set(info.names)) == len(info.names) == len(info.colors) == num_classes
             and "".join((info.protocol, *info.names)).isprintable()
             and all(0 <= level <= 255 for color in info.colors for level in color)

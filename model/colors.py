@@ -1,4 +1,4 @@
-"""Color statistics of images in l-alpha-beta: give images those of others.
+"""Color statistics of images in l-alpha-beta: give an image another's, or those of a photograph.
 
 The space consists of logarithms of the cones' responses, rotated so that they hardly correlate in
 natural images (Ruderman et al., 1998). Exposure and color casts are offsets there, and dark images
@@ -26,6 +26,10 @@ OPPONENTS = ((3**-0.5,) * 3, (6**-0.5, 6**-0.5, -2 * 6**-0.5), (2**-0.5, -(2**-0
 
 BRIGHTEST = math.log(2550)  # ten times white: anything brighter could overflow, and is clipped
 
+DAYLIGHT = ((8.0, 1.0), (0.0, 0.06), (0.0, 0.02))
+"""Mean and standard deviation of l, alpha and beta in a street photograph by day, without a color
+cast; a gray of level 100 has l = 8."""
+
 
 def match_colors(images: Tensor, references: Tensor) -> Tensor:
     """Give images the color statistics of others.
@@ -40,6 +44,18 @@ def match_colors(images: Tensor, references: Tensor) -> Tensor:
     """
     statistics = [torch.std_mean(plane, (1, 2), keepdim=True) for plane in _opponents(references)]
     return _with_statistics(images, [(mean, deviation) for deviation, mean in statistics])
+
+
+def normalize_colors(images: Tensor) -> Tensor:
+    """Give all images the color statistics of a street photograph by day.
+
+    Args:
+        images: network input, (B, 3, H, W).
+
+    Returns:
+        Network input, (B, 3, H, W), clipped to gray levels 0..255.
+    """
+    return _with_statistics(images, DAYLIGHT)
 
 
 def _with_statistics(

@@ -41,6 +41,7 @@ def small():
         (CLASSES_16, {"use_attention": False}),
         (CLASSES_16, {"classifier_branches": 4}),
         (CLASSES_19, {"classifier_branches": 1, "use_attention": False, "width": 1 / 32}),
+        (CLASSES_19, {"normalize_colors": True}),
     ],
 )
 def test_a_file_gives_the_network_back(tmp_path, variant, space):
@@ -88,12 +89,22 @@ def test_the_originals_file_loads(tmp_path):
     reference = as_tensors(fixture.reference_state(16))
     torch.save(reference, tmp_path / "original.pth")
     network, info = load_network(tmp_path / "original.pth")
-    assert info == CheckpointInfo((), (), True, 2, 1.0, (1024, 512), "")
+    assert info == CheckpointInfo((), (), True, 2, 1.0, False, (1024, 512), "")
     for name, value in network.state_dict().items():
         assert torch.equal(value, reference[name]), name
     network, info = load_network(tmp_path / "original.pth", 16, 4, False, (64, 32))
     assert (network.use_attention, network.classifier.branches) == (False, 4)
     assert (info.attention, info.branches, info.input_size) == (False, 4, (64, 32))
+
+
+def test_a_file_of_the_first_version_loads(tmp_path, small):
+    state = released(small, info_of(small))
+    described = state._metadata[""]["sean"]
+    described["version"] = 1
+    del described["normalize_colors"]
+    torch.save(state, tmp_path / "net.pth")
+    network, info = load_network(tmp_path / "net.pth")
+    assert (network.normalize_colors, info.normalize_colors) == (False, False)
 
 
 def test_weights_of_other_precision_become_float32(tmp_path, small):
@@ -121,7 +132,7 @@ def test_weights_of_other_precision_become_float32(tmp_path, small):
         {"width": float("nan")},
         {"input_size": (64,)},
         {"input_size": (64, 1_000_000)},
-        {"version": 2},
+        {"version": 3},
         7,
         {},
     ],

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dataset.transforms import network_input
-from model.colors import MEAN_BGR, match_colors
+from model.colors import DAYLIGHT, MEAN_BGR, _opponents, match_colors, normalize_colors
 
 
 def pixels(seed: int, count: int = 2) -> torch.Tensor:
@@ -37,10 +37,29 @@ def test_color_statistics_are_the_references() -> None:
         np.testing.assert_allclose(ours, colors, atol=2e-3)
 
 
-def test_matched_colors_stay_in_range_and_flat_images_stay_finite() -> None:
+def test_changed_colors_stay_in_range_and_flat_images_stay_finite() -> None:
     dark = network_input(torch.zeros(1, 3, 12, 20, dtype=torch.uint8))
     bright = network_input(pixels(2, 1))
-    for ours in (match_colors(dark, bright), match_colors(bright, dark)):
+    matched = match_colors(dark, bright), match_colors(bright, dark)
+    for ours in (*matched, normalize_colors(dark), normalize_colors(bright)):
         levels = ours + torch.tensor(MEAN_BGR).view(1, 3, 1, 1)
         assert ours.isfinite().all()
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3
+
+
+def test_normal_colors_are_those_of_a_photograph_by_day() -> None:
+    planes = _opponents(normalize_colors(network_input(pixels(1) // 4 + 20)))
+    for plane, (mean, deviation) in zip(planes, DAYLIGHT, strict=True):
+        # What would be brighter than white is clipped.
+        torch.testing.assert_close(plane.mean((1, 2)), torch.full((2,), mean), atol=0.02, rtol=0)
+        torch.testing.assert_close(
+            plane.std((1, 2)), torch.full((2,), deviation), atol=0.02 * deviation, rtol=0
+        )
+
+
+def test_normal_colors_depend_neither_on_exposure_nor_on_the_rest_of_the_batch() -> None:
+    levels = pixels(1).float().clamp(min=4)  # anything darker than 1 is clipped
+    mean = torch.tensor(MEAN_BGR).view(1, 3, 1, 1)
+    normal = normalize_colors(levels - mean)
+    torch.testing.assert_close(normalize_colors(levels / 4 - mean), normal, atol=2e-3, rtol=0)
+    assert torch.equal(normalize_colors(levels[1:] - mean), normal[1:])

@@ -130,6 +130,11 @@ class TrainingOptions(CommonOptions):
         fixed=False,  # the options that it sets are fixed
         implies={"strong": STRONG},
     )
+    normalize_colors: bool = option(
+        False,
+        "beyond the paper: the network first gives every image the color statistics of a street "
+        "photograph by day",
+    )
     color_matching: bool = option(
         False, "beyond the paper: give source images the color statistics of target images"
     )
