@@ -70,7 +70,7 @@ def test_waiting_is_noticed(wait: Any) -> None:
 @pytest.mark.usefixtures("bfloat16_on_cuda")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> None:
-    student, teacher = networks()
+    student, teacher = networks(normalize_colors=True)
     trained = [p for p in student.parameters() if p.requires_grad]
 
     def backward(loss: Tensor) -> None:
