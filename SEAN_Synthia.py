@@ -51,10 +51,8 @@ def main() -> None:
 
     torch.manual_seed(options.seed)
     num_classes = options.num_classes or (own_classes or CLASSES_16).num_classes
-    student = SEANet(
-        num_classes, options.classifier_branches, options.uses_attention, options.width,
-        options.normalize_colors,
-    )  # fmt: skip
+    variant = options.uses_attention, options.width, options.normalize_colors
+    student = SEANet(num_classes, options.classifier_branches, *variant)
     initialization = initialize(student, "none" if can_resume(options) else options.restore_from)
     teacher = make_teacher(student)
 
