@@ -105,8 +105,9 @@ class SEANet(nn.Module):
         use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
             takes the features themselves, not (1 + M) * features.
         width: factor of the trunk's channels; 1 is the published network.
-        normalize_colors: whether images first take the color statistics of a photograph by day;
-            the published network takes them as they are.
+        normalize_colors: whether images first take the color statistics of a photograph by day,
+            except in training mode, in which the network takes images as they are, as the
+            published one always does.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class SEANet(nn.Module):
         Returns:
             The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
         """
-        if self.normalize_colors:
+        if self.normalize_colors and not self.training:
             images = normalize_colors(images)
         features = self.features(images)
         if not self.use_attention:

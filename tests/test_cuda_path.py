@@ -57,7 +57,7 @@ def bfloat16_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def networks(**variant: Any) -> tuple[SEANet, SEANet]:
     with CUDA:
-        return SEANet(19, **variant), SEANet(19, **variant).requires_grad_(False)
+        return SEANet(19, **variant), SEANet(19, **variant).requires_grad_(False).eval()
 
 
 @pytest.mark.parametrize("wait", [Tensor.item, Tensor.cpu, Tensor.nonzero])

@@ -48,7 +48,7 @@ def test_width_scales_the_trunk_and_keeps_names():
 
 def test_normalizing_colors_adds_no_weights_and_stays_in_float32(small_network):
     with torch.device("meta"):
-        network = SEANet(3, normalize_colors=True)
+        network = SEANet(3, normalize_colors=True).eval()
     network.load_state_dict(small_network.state_dict(), assign=True)
     images = 40 * torch.randn(1, 3, 64, 96)
     with torch.no_grad():
@@ -57,6 +57,8 @@ def test_normalizing_colors_adds_no_weights_and_stays_in_float32(small_network):
             assert torch.equal(expected, found)
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(normalize_colors(images), normal)
+        for expected, found in zip(small_network(images), network.train()(images), strict=True):
+            assert torch.equal(expected, found)
 
 
 def test_without_attention_features_pass_unweighted(small_network):

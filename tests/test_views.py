@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dataset.transforms import MEAN_BGR, network_input, strong_view
-from model.colors import match_colors
+from model.colors import match_colors, normalize_colors
 from utils.options import TrainingOptions
 from utils.training.train_step import DomainBatch
 from utils.training.views import change_views
@@ -89,3 +89,15 @@ def test_colors_are_matched_without_adaptation_too() -> None:
     assert torch.equal(
         changed(batch, color_matching=True).source, match_colors(batch.source, batch.target)
     )
+
+
+def test_only_target_images_are_normalized() -> None:
+    batch = make_batch()
+    normal = changed(batch, normalize_colors=True)
+    assert torch.equal(normal.source, batch.source)
+    assert torch.equal(normal.target, normalize_colors(batch.target))
+    assert torch.equal(normal.view, normal.target)
+    matched = changed(batch, normalize_colors=True, color_matching=True)
+    assert torch.equal(matched.source, match_colors(batch.source, normal.target))
+    oracle = changed(batch._replace(target=None), normalize_colors=True, oracle=True)
+    assert torch.equal(oracle.source, normalize_colors(batch.source))

@@ -132,8 +132,8 @@ class TrainingOptions(CommonOptions):
     )
     normalize_colors: bool = option(
         False,
-        "beyond the paper: the network first gives every image the color statistics of a street "
-        "photograph by day",
+        "beyond the paper: give target images, in training and afterwards, the color statistics of "
+        "a street photograph by day",
     )
     color_matching: bool = option(
         False, "beyond the paper: give source images the color statistics of target images"
@@ -183,7 +183,7 @@ class TrainingOptions(CommonOptions):
     @property
     def changes_views(self) -> bool:
         """Whether images are changed beyond the paper's noise."""
-        return self.color_matching or self.strong_view or self.flip
+        return self.normalize_colors or self.color_matching or self.strong_view or self.flip
 
     @property
     def uses_attention(self) -> bool:

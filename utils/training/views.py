@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 
 from dataset.transforms import strong_view
-from model.colors import match_colors
+from model.colors import match_colors, normalize_colors
 from utils.options import TrainingOptions
 from utils.training.train_step import DomainBatch
 
 
 def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> DomainBatch:
-    """Match the source's colors, flip images, and change what the student sees.
+    """Normalize the target's colors, match the source's, flip images, change what the student sees.
 
     Args:
         batch: images of both domains.
-        options: ``color_matching``, ``flip`` and ``strong_view`` are used.
+        options: ``normalize_colors``, ``color_matching``, ``flip`` and ``strong_view`` are used.
         first: number of the batch's first image among all images of the run. The random changes
             of an image depend on the seed and this number, so that resumed runs and runs with
             several processes repeat them.
@@ -24,10 +24,14 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
         The batch with changed images. ``view`` is the target as the student sees it; the teacher
         sees it unchanged but for flips.
     """
-    sources, labels = list(batch.source), list(batch.labels)
-    targets = [] if batch.target is None else list(batch.target)
-    if options.color_matching and batch.target is not None:
-        sources = list(match_colors(batch.source, batch.target))
+    source, target = batch.source, batch.target
+    if options.normalize_colors:
+        source = normalize_colors(source) if options.oracle else source
+        target = None if target is None else normalize_colors(target)
+    if options.color_matching and target is not None:
+        source = match_colors(source, target)
+    sources, labels = list(source), list(batch.labels)
+    targets = [] if target is None else list(target)
     views = []
     with torch.random.fork_rng(devices=[]):
         for i in range(len(sources)):
