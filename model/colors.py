@@ -31,19 +31,24 @@ DAYLIGHT = ((8.0, 1.0), (0.0, 0.06), (0.0, 0.02))
 cast; a gray of level 100 has l = 8."""
 
 
-def match_colors(images: Tensor, references: Tensor) -> Tensor:
+def match_colors(images: Tensor, references: Tensor, share: float = 1.0) -> Tensor:
     """Give images the color statistics of others.
 
     Args:
         images: network input, (B, 3, H, W).
         references: network input, (B, 3, H', W'); image i takes mean and standard deviation of
             l, alpha and beta from reference i.
+        share: how far they change from an image's own to the reference's, 0..1.
 
     Returns:
         Network input, (B, 3, H, W), clipped to gray levels 0..255.
     """
-    statistics = [torch.std_mean(plane, (1, 2), keepdim=True) for plane in _opponents(references)]
-    return _with_statistics(images, [(mean, deviation) for deviation, mean in statistics])
+    own, others = _statistics(images), _statistics(references)
+    wanted = [
+        (torch.lerp(mean, other_mean, share), torch.lerp(deviation, other_deviation, share))
+        for (mean, deviation), (other_mean, other_deviation) in zip(own, others, strict=True)
+    ]
+    return _with_statistics(images, wanted)
 
 
 def normalize_colors(images: Tensor) -> Tensor:
@@ -70,6 +75,12 @@ def _with_statistics(
     responses = [plane.clamp(max=BRIGHTEST).exp() for plane in _mix(transposed, planes)]
     levels = [plane.clamp(0, 255) for plane in _mix(COLORS, responses)]
     return torch.stack([p - m for p, m in zip(levels, MEAN_BGR, strict=True)], 1)
+
+
+def _statistics(images: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return mean and standard deviation of l, alpha and beta, each (B, 1, 1)."""
+    statistics = [torch.std_mean(plane, (1, 2), keepdim=True) for plane in _opponents(images)]
+    return [(mean, deviation) for deviation, mean in statistics]
 
 
 def _opponents(images: Tensor) -> list[Tensor]:

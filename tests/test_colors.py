@@ -47,6 +47,16 @@ def test_changed_colors_stay_in_range_and_flat_images_stay_finite() -> None:
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3
 
 
+def test_a_share_moves_the_statistics_that_far() -> None:
+    images, references = network_input(pixels(1) // 2 + 60), network_input(pixels(2) // 4 + 90)
+    moved = match_colors(images, references, 0.25)
+    planes = zip(_opponents(images), _opponents(references), _opponents(moved), strict=True)
+    for own, other, between in planes:
+        for measure in (torch.mean, torch.std):
+            wanted = 0.75 * measure(own, (1, 2)) + 0.25 * measure(other, (1, 2))
+            torch.testing.assert_close(measure(between, (1, 2)), wanted, atol=1e-3, rtol=1e-3)
+
+
 def test_normal_colors_are_those_of_a_photograph_by_day() -> None:
     planes = _opponents(normalize_colors(network_input(pixels(1) // 4 + 20)))
     for plane, (mean, deviation) in zip(planes, DAYLIGHT, strict=True):

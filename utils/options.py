@@ -136,7 +136,9 @@ class TrainingOptions(CommonOptions):
         "a street photograph by day",
     )
     color_matching: bool = option(
-        False, "beyond the paper: give source images the color statistics of target images"
+        False,
+        "beyond the paper: give source images the color statistics of target images; with "
+        "--normalize_colors, a random share of them",
     )
     strong_view: bool = option(
         False, "beyond the paper: the student sees images with changed colors and sharpness"

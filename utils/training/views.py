@@ -11,7 +11,7 @@ from utils.training.train_step import DomainBatch
 
 
 def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> DomainBatch:
-    """Normalize the target's colors, match the source's, flip images, change what the student sees.
+    """Match the source's colors, normalize the target's, flip images, change what the student sees.
 
     Args:
         batch: images of both domains.
@@ -24,20 +24,22 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
         The batch with changed images. ``view`` is the target as the student sees it; the teacher
         sees it unchanged but for flips.
     """
-    source, target = batch.source, batch.target
-    if options.normalize_colors:
-        source = normalize_colors(source) if options.oracle else source
-        target = None if target is None else normalize_colors(target)
-    if options.color_matching and target is not None:
-        source = match_colors(source, target)
-    sources, labels = list(source), list(batch.labels)
-    targets = [] if target is None else list(target)
+    sources, labels = list(batch.source), list(batch.labels)
+    targets = [] if batch.target is None else list(batch.target)
     views = []
     with torch.random.fork_rng(devices=[]):
         for i in range(len(sources)):
             # Only the CPU's generator: torch.manual_seed would seed the noise's on a GPU as well.
             torch.default_generator.manual_seed(hash((options.seed, first + i)) % 2**63)
             flip_source, flip_target = (torch.rand(2) < 0.5).tolist()
+            if options.color_matching and targets:
+                # The network will see normal colors: it learns those in between.
+                share = torch.rand(()).item() if options.normalize_colors else 1
+                sources[i] = match_colors(sources[i][None], targets[i][None], share)[0]
+            if options.normalize_colors and options.oracle:
+                sources[i] = normalize_colors(sources[i][None])[0]
+            if options.normalize_colors and targets:
+                targets[i] = normalize_colors(targets[i][None])[0]
             if options.flip and flip_source:
                 sources[i], labels[i] = sources[i].flip(-1), labels[i].flip(-1)
             if options.flip and flip_target and targets:
