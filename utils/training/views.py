@@ -22,7 +22,7 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
 
     Returns:
         The batch with changed images. ``view`` is the target as the student sees it; the teacher
-        sees it unchanged but for flips.
+        sees it without the strong view's changes.
     """
     sources, labels = list(batch.source), list(batch.labels)
     targets = [] if batch.target is None else list(batch.target)
