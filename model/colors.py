@@ -43,12 +43,8 @@ def match_colors(images: Tensor, references: Tensor, share: float = 1.0) -> Tens
     Returns:
         Network input, (B, 3, H, W), clipped to gray levels 0..255.
     """
-    own, others = _statistics(images), _statistics(references)
-    wanted = [
-        (torch.lerp(mean, other_mean, share), torch.lerp(deviation, other_deviation, share))
-        for (mean, deviation), (other_mean, other_deviation) in zip(own, others, strict=True)
-    ]
-    return _with_statistics(images, wanted)
+    statistics = [torch.std_mean(plane, (1, 2), keepdim=True) for plane in _opponents(references)]
+    return _with_statistics(images, [(mean, deviation) for deviation, mean in statistics], share)
 
 
 def normalize_colors(images: Tensor) -> Tensor:
@@ -64,23 +60,17 @@ def normalize_colors(images: Tensor) -> Tensor:
 
 
 def _with_statistics(
-    images: Tensor, wanted: Iterable[tuple[Tensor | float, Tensor | float]]
+    images: Tensor, wanted: Iterable[tuple[Tensor | float, Tensor | float]], share: float = 1.0
 ) -> Tensor:
     planes = []
     for plane, (wanted_mean, wanted_deviation) in zip(_opponents(images), wanted, strict=True):
         deviation, mean = torch.std_mean(plane, (1, 2), keepdim=True)  # (B, 1, 1)
-        gain = wanted_deviation / deviation.clamp(min=1e-3)
-        planes.append((plane - mean) * gain + wanted_mean)
+        gain = (share * wanted_deviation + (1 - share) * deviation) / deviation.clamp(min=1e-3)
+        planes.append((plane - mean) * gain + share * wanted_mean + (1 - share) * mean)
     transposed = list(zip(*OPPONENTS, strict=True))
     responses = [plane.clamp(max=BRIGHTEST).exp() for plane in _mix(transposed, planes)]
     levels = [plane.clamp(0, 255) for plane in _mix(COLORS, responses)]
     return torch.stack([p - m for p, m in zip(levels, MEAN_BGR, strict=True)], 1)
-
-
-def _statistics(images: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return mean and standard deviation of l, alpha and beta, each (B, 1, 1)."""
-    statistics = [torch.std_mean(plane, (1, 2), keepdim=True) for plane in _opponents(images)]
-    return [(mean, deviation) for deviation, mean in statistics]
 
 
 def _opponents(images: Tensor) -> list[Tensor]:
