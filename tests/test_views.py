@@ -101,14 +101,13 @@ def test_only_target_images_are_normalized() -> None:
     assert torch.equal(oracle.source, normalize_colors(batch.source))
 
 
-def test_normalized_networks_learn_colors_between_the_domains() -> None:
+def test_normalized_networks_learn_colors_up_to_halfway_to_the_target() -> None:
     batch = make_batch(8)
     mixed = changed(batch, normalize_colors=True, color_matching=True)
     assert torch.equal(mixed.target, normalize_colors(batch.target))
-    full = match_colors(batch.source, batch.target)
+    half = match_colors(batch.source, batch.target, 0.5)
     moved = [
-        float((mixed.source[i] - batch.source[i]).norm() / (full[i] - batch.source[i]).norm())
+        float((mixed.source[i] - batch.source[i]).norm() / (half[i] - batch.source[i]).norm())
         for i in range(8)
     ]
-    assert 0 < min(moved) < 0.4 < 0.7 < max(moved) < 1.01
-    assert torch.equal(changed(batch, color_matching=True).source, full)
+    assert 0 < min(moved) < 0.4 < 0.7 < max(moved) < 1

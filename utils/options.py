@@ -138,7 +138,7 @@ class TrainingOptions(CommonOptions):
     color_matching: bool = option(
         False,
         "beyond the paper: give source images the color statistics of target images; with "
-        "--normalize_colors, a random share of them",
+        "--normalize_colors, a random share of up to a half",
     )
     strong_view: bool = option(
         False, "beyond the paper: the student sees images with changed colors and sharpness"

@@ -33,8 +33,8 @@ def change_views(batch: DomainBatch, options: TrainingOptions, first: int) -> Do
             torch.default_generator.manual_seed(hash((options.seed, first + i)) % 2**63)
             flip_source, flip_target = (torch.rand(2) < 0.5).tolist()
             if options.color_matching and targets:
-                # The network will see normal colors: it learns those in between.
-                share = torch.rand(()).item() if options.normalize_colors else 1
+                # The network will see normal colors: its source is varied, and at most halfway.
+                share = torch.rand(()).item() / 2 if options.normalize_colors else 1
                 sources[i] = match_colors(sources[i][None], targets[i][None], share)[0]
             if options.normalize_colors and options.oracle:
                 sources[i] = normalize_colors(sources[i][None])[0]
