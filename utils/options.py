@@ -124,7 +124,7 @@ class TrainingOptions(CommonOptions):
     width: float = option(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
     preset: str = option(
         "paper",
-        "strong sets --color_matching, the best on CamVid from random weights; it is not the "
+        "strong sets --color_matching, measured on CamVid from random weights; it is not the "
         "paper's",
         choices=("paper", "strong"),
         fixed=False,  # the options that it sets are fixed
