@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	rm -rf Snap/demo
 	$(BIN)/python SEAN_GTA5.py --demo --source_only --snapshot_dir Snap/demo/source_only
 	$(BIN)/python SEAN_GTA5.py --demo --oracle --snapshot_dir Snap/demo/oracle
-	$(BIN)/python SEAN_GTA5.py --demo --preset strong
+	$(BIN)/python SEAN_GTA5.py --demo --color_matching
 	$(BIN)/python evaluation.py --demo
 
 test: $(VENV)/.installed-dev
