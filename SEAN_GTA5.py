@@ -3,8 +3,8 @@
     python SEAN_GTA5.py --data_dir_source data/GTA5 --data_dir_target data/Cityscapes
     python SEAN_GTA5.py --demo      # no data needed
 
-The method is `train_step` in utils/training/train_step.py, called by `train` in
-utils/training/loop.py. The network is `SEANet` in model/SEAN.py.
+The method is `train_step` in training/train_step.py, called by `train` in
+training/loop.py. The network is `SEANet` in model/SEAN.py.
 """
 
 from utils.errors import exit_on_error  # isort: skip
@@ -13,20 +13,20 @@ from pathlib import Path
 import torch
 
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.custom_dataset import read_classes
-from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.labels import CLASSES_19
+from dataset.own_classes import read_classes
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
+from tools.demo import write_demo
+from training.loop import train
+from training.options import DEMO_FOLDER, TrainingOptions, demo_training
+from training.run_files import can_resume
 from utils.command_line import read_options
-from utils.options import DEMO_FOLDER, TrainingOptions, demo_training
-from utils.training.loop import train
-from utils.training.run_files import can_resume
 
 PREFIX = "GTA"  # of the names of output files
-# The paper's values; other defaults are in utils/options.py.
+# The paper's values; other defaults are in training/options.py.
 EXPERIMENT = TrainingOptions(
     data_dir_source="data/GTA5",
     data_dir_target="data/Cityscapes",
@@ -51,7 +51,7 @@ def main() -> None:
 
     torch.manual_seed(options.seed)
     num_classes = options.num_classes or (own_classes or CLASSES_19).num_classes
-    variant = options.uses_attention, options.width, options.normalize_colors
+    variant = options.uses_attention, options.width
     student = SEANet(num_classes, options.classifier_branches, *variant)
     initialization = initialize(student, "none" if can_resume(options) else options.restore_from)
     teacher = make_teacher(student)

@@ -19,23 +19,23 @@ from tqdm import tqdm
 
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
+from dataset.own_classes import OwnClasses, read_classes
 from dataset.segmentation_dataset import SegmentationDataset
+from inference.compare import Comparison, compare
+from inference.metrics import confusion_matrix, mean_iou
+from inference.output_files import REPORT, OutputFiles
+from inference.own_images import predict_own_images
+from inference.pictures import color_map, compared_tiles
+from inference.predict import predict_dataset
+from inference.report import RankedPanels, page
+from inference.scores import Scores, score, score_files
 from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import SEANet
+from training.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
+from training.records import read_records
 from utils.command_line import read_options
 from utils.device import choose_device, choose_precision, place, with_precision
-from utils.evaluation.compare import Comparison, compare
-from utils.evaluation.metrics import confusion_matrix, mean_iou
-from utils.evaluation.output_files import REPORT, OutputFiles
-from utils.evaluation.own_images import predict_own_images
-from utils.evaluation.pictures import color_map, compared_tiles
-from utils.evaluation.predict import predict_dataset
-from utils.evaluation.report import RankedPanels, page
-from utils.evaluation.scores import Scores, score, score_files
-from utils.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
-from utils.training.records import read_records
 
 
 @exit_on_error()
@@ -177,8 +177,6 @@ def describe(
     variant = "" if info.attention else ", without attention"
     if info.branches != 2:
         variant += f", classifier branches: {info.branches}"
-    if info.normalize_colors:
-        variant += ", colors normalized"
     result = "scored at the label maps' own size"
     if not scored:
         reason = "are missing" if dataset.labels == "none" else "hold no pixel of a class"

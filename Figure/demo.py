@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dataset.demo import draw_scene
 from dataset.labels import CLASSES_19
-from utils.evaluation.pictures import color_map
+from inference.pictures import color_map
+from tools.demo import draw_scene
 
 SIZE = (448, 224)
 SEEDS = {"render": (3, 5), "camera": (11, 4)}

@@ -10,10 +10,10 @@ from utils.errors import exit_on_error  # isort: skip
 from pathlib import Path
 
 from dataset.cityscapes_dataset import CityscapesDataset
+from inference.pictures import panel, predicted_tiles
 from model.checkpoint import load_network
-from utils.evaluation.pictures import panel, predicted_tiles
+from training.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_FOLDER
 from utils.files import save_png
-from utils.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_FOLDER
 
 
 @exit_on_error()

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.harness import markdown_table
 from benchmarks.project import NUM_CLASSES
 from model.SEAN import SEANet
+from training.options import TrainingOptions
+from training.train_step import DomainBatch, train_step
 from utils.device import with_precision
-from utils.options import TrainingOptions
-from utils.training.train_step import DomainBatch, train_step
 
 
 class LiveMemory(TorchDispatchMode):

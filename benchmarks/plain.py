@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.project import NUM_CLASSES, make_networks, open_data
 from dataset.segmentation_dataset import SegmentationDataset
-from dataset.transforms import MEAN_BGR
+from model.SEAN import MEAN_BGR
+from training.options import TrainingOptions
 from utils.device import choose_device
-from utils.options import TrainingOptions
 
 
 class PlainDataset(Dataset[tuple[Tensor, ...]]):

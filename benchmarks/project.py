@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.labels import CLASSES_19
-from dataset.loaders import make_loader, on_device, sequential_batches
+from dataset.loaders import make_loader, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
+from inference.predict import confusion, on_device
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
 from SEAN_GTA5 import EXPERIMENT
+from training.batches import DomainBatches
+from training.distributed import Processes
+from training.history import History
+from training.networks import Networks
+from training.options import TrainingOptions
+from training.train_step import DomainBatch, train_step
 from utils.device import choose_device, with_precision
-from utils.evaluation.predict import confusion
-from utils.options import TrainingOptions
-from utils.training.batches import DomainBatches
-from utils.training.distributed import Processes
-from utils.training.history import History
-from utils.training.networks import Networks
-from utils.training.train_step import DomainBatch, train_step
 
 NUM_CLASSES = CLASSES_19.num_classes
 

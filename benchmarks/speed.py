@@ -37,12 +37,12 @@ from benchmarks.harness import Block, Values, peak_memory, seconds
 from benchmarks.plain import PlainPath
 from benchmarks.project import ProjectPath, experiment
 from benchmarks.survival import measure_memory
-from dataset.demo import write_demo
+from tools.demo import write_demo
+from training.log import environment
+from training.options import TrainingOptions
 from utils.command_line import Size, as_arguments, integer, option, read_options, size
 from utils.device import choose_device
 from utils.errors import UserError
-from utils.options import TrainingOptions
-from utils.training.log import environment
 
 DRAWN = 2  # different images in each domain; a block of more images repeats them
 PRECISIONS = ("fp32", "bf16")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from dataset.demo import write_demo
+from tools.demo import write_demo
 from utils.command_line import integer, option, read_options
 from utils.errors import UserError
 

@@ -1,1 +1,1 @@
-"""Data sets, from image files to batches. Imports nothing from model/ or from training."""
+"""From image files to batches."""

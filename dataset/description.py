@@ -2,7 +2,7 @@
 
 To add a data set, copy gta5_dataset.py, document the folders in its docstring, state them in
 `layouts` with the label ids of each class, and open it in a script in place of the one copied.
-Without any code, a classes file (custom_dataset.py) does the same.
+Without any code, a classes file (own_classes.py) does the same.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dataset.segmentation_dataset import Sample
-from dataset.transforms import network_input
 from utils.errors import UserError
 
 
@@ -150,13 +149,3 @@ def collate(samples: list[Sample] | UserError) -> Batch | UserError:
     images, labels, names = zip(*samples, strict=True)
     labels = tuple(label for label in labels if label is not None)
     return Batch(torch.stack(images), labels, names)
-
-
-def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """Copy a batch to the device and normalize it there.
-
-    Returns:
-        The network's input, float32, (B, 3, H, W), and the label maps as int64.
-    """
-    images = network_input(batch.images.to(device, non_blocking=True))
-    return images, [label.to(device, non_blocking=True).long() for label in batch.labels]

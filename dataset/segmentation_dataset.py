@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dataset.cache import Cache
-from dataset.custom_dataset import OwnClasses
 from dataset.description import PLAIN_FOLDER, Description, Layout, files_below, read_list
 from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL
+from dataset.own_classes import OwnClasses
 from dataset.transforms import resize_image
 from utils.errors import UserError, counted, printable
 

@@ -6,13 +6,15 @@ The modules and their indices give the 39 names of the published checkpoints:
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.colors import normalize_colors
+MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
+"""Of the images that VGG-16 was trained on; gray levels, 0..255."""
 
 STRIDE = 8
 """Input pixels for one cell of the feature grid."""
@@ -105,9 +107,6 @@ class SEANet(nn.Module):
         use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
             takes the features themselves, not (1 + M) * features.
         width: factor of the trunk's channels; 1 is the published network.
-        normalize_colors: whether images first take the color statistics of a photograph by day,
-            except in training mode, in which the network takes images as they are, as the
-            published one always does.
     """
 
     def __init__(
@@ -116,11 +115,9 @@ class SEANet(nn.Module):
         classifier_branches: int = 2,
         use_attention: bool = True,
         width: float = 1.0,
-        normalize_colors: bool = False,
     ) -> None:
         super().__init__()
         self.width = width
-        self.normalize_colors = normalize_colors
         channels = round(1024 * width)
         self.use_attention = use_attention
         self.num_classes = num_classes
@@ -138,8 +135,6 @@ class SEANet(nn.Module):
         Returns:
             The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
         """
-        if self.normalize_colors and not self.training:
-            images = normalize_colors(images)
         features = self.features(images)
         if not self.use_attention:
             return Output(torch.ones_like(features[:, :1]), self.classifier(features))
@@ -156,3 +151,21 @@ class SEANet(nn.Module):
             self.pool(features), size=features.shape[-2:], mode="bilinear", align_corners=True
         )
         return torch.sigmoid(self.aconv(context))
+
+
+def network_input(images: Tensor) -> Tensor:
+    """Turn images into the network's input: BGR minus the mean, not scaled.
+
+    Args:
+        images: uint8, (B, 3, H, W), RGB.
+
+    Returns:
+        float32, (B, 3, H, W), about -124..151, on the same device.
+    """
+    return images.flip(1).float().sub_(mean_on(images.device))
+
+
+@functools.cache
+def mean_on(device: torch.device) -> Tensor:
+    """Return the mean, (3, 1, 1). Copying it in each iteration would wait for the GPU."""
+    return torch.tensor(MEAN_BGR, device=device).view(3, 1, 1)

@@ -1,1 +1,1 @@
-"""The network. Knows nothing of data or training."""
+"""The network, its teacher, its weights and checkpoints."""

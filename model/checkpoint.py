@@ -23,7 +23,7 @@ from utils.errors import UserError, counted, printable
 from utils.files import load_tensors
 
 VERSION = 2
-"""Of the description. Version 1 is read too: its networks do not normalize colors."""
+"""Of the description; version 1 is read too."""
 INPUT_SIZE = (1024, 512)
 
 MOST_CLASSES = 255
@@ -47,7 +47,6 @@ class CheckpointInfo:
         attention: whether the network uses attention.
         branches: how many of the classifier's convolutions are summed, 1..4.
         width: factor of the trunk's channels.
-        normalize_colors: whether the network normalizes the colors of images.
         input_size: width and height of the images it was trained on.
         protocol: what it was trained on, in words.
         version: of this list.
@@ -58,7 +57,6 @@ class CheckpointInfo:
     attention: bool
     branches: int
     width: float
-    normalize_colors: bool
     input_size: tuple[int, int]
     protocol: str
     version: int = VERSION
@@ -75,7 +73,7 @@ class CheckpointInfo:
         """Describe a network."""
         return cls(
             tuple(names), tuple(colors), network.use_attention, network.classifier.branches,
-            network.width, network.normalize_colors, input_size, protocol,
+            network.width, input_size, protocol,
         )  # fmt: skip
 
 
@@ -117,7 +115,7 @@ def load_network(
     info = _read_info(state, classes, path)
     if info is None:
         use_attention, size = attention is not False, input_size or INPUT_SIZE
-        info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, False, size, "")
+        info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, size, "")
     width, height = info.input_size
     convolutions = counted(info.branches, "classifier convolution")
     for option, given, value, words in (
@@ -132,7 +130,7 @@ def load_network(
                 "  leave the option out: it is read from the checkpoint"
             )
     with torch.device("meta"):  # without drawing weights that the file replaces
-        network = SEANet(classes, info.branches, info.attention, info.width, info.normalize_colors)
+        network = SEANet(classes, info.branches, info.attention, info.width)
     load_state(network, state, path, assign=True)
     return network, info
 
@@ -220,6 +218,11 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
         values = values.get(key) if isinstance(values, dict) else None
     if values is None:
         return None
+    if values.get("normalize_colors"):
+        raise UserError(
+            f"{printable(path)} normalizes the colors of its images, which this version of the "
+            "project no longer does\n  train again, or use the version that wrote the file"
+        )
     try:
         width, height = map(int, values["input_size"])
         version = int(values["version"])
@@ -231,7 +234,6 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
             attention=bool(values["attention"]),
             branches=int(values["branches"]),
             width=float(values["width"]),
-            normalize_colors=version > 1 and bool(values["normalize_colors"]),
             input_size=(width, height),
             protocol=str(values["protocol"]),
             version=version,

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.checkpoint import StateDict, class_count, load_state, read_state_dict
-from model.colors import MEAN_BGR
-from model.SEAN import SEANet
+from model.SEAN import MEAN_BGR, SEANet
 from utils.errors import UserError, counted, printable
 
 TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)

@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def drawn(
     factory: pytest.TempPathFactory, sources: int, targets: int, size: tuple[int, int]
 ) -> Path:
-    from dataset.demo import write_demo
+    from tools.demo import write_demo
 
     folder = factory.mktemp("data")
     write_demo(folder, "gta5", sources, targets, size)

@@ -29,7 +29,7 @@ Capture = pytest.CaptureFixture[str]
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
 MOST = 100_000_000  # bytes to read
-EXTENSIONS = ("--preset", "strong", "--strong_view", "--flip", "--lr_schedule", "poly")
+EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 """Options beyond the paper."""
 
 

@@ -14,9 +14,9 @@ import torch
 
 import evaluation
 import SEAN_GTA5
-from dataset.demo import write_demo
 from model.SEAN import SEANet
 from tests.runs import Capture, contents, refusal, scoring_words, words
+from tools.demo import write_demo
 
 Case = tuple[Callable[[Path], list[object]], str]
 """Spoils a folder of data and returns options; and what the message must hold."""

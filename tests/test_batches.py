@@ -13,11 +13,11 @@ import torch
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.segmentation_dataset import SegmentationDataset
-from dataset.transforms import network_input
-from utils.options import TrainingOptions
-from utils.training.batches import DomainBatches, fingerprints
-from utils.training.distributed import Processes
-from utils.training.saved_state import CLASSES
+from model.SEAN import network_input
+from training.batches import DomainBatches, fingerprints
+from training.distributed import Processes
+from training.options import TrainingOptions
+from training.saved_state import CLASSES
 
 SIZE = (64, 32)
 

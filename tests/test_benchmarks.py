@@ -14,11 +14,11 @@ from benchmarks.counted import LiveMemory, count_iteration
 from benchmarks.harness import Block, alternate, markdown_table
 from benchmarks.plain import PlainPath
 from benchmarks.project import ProjectPath, experiment
-from dataset.demo import write_demo
 from model.SEAN import SEANet
 from tests.runs import Capture, refusal
-from utils.options import TrainingOptions
-from utils.training.train_step import train_step
+from tools.demo import write_demo
+from training.options import TrainingOptions
+from training.train_step import train_step
 
 
 @pytest.fixture(scope="module")

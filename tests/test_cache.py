@@ -16,10 +16,10 @@ from PIL import Image
 
 from dataset.cache import Cache
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.demo import write_demo
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.segmentation_dataset import LabelUse, Sample, SegmentationDataset
 from tests.runs import contents
+from tools.demo import write_demo
 from utils.errors import UserError
 
 

@@ -1,4 +1,4 @@
-"""python -m dataset.check on whole and on spoilt folders."""
+"""python -m tools.check_data on whole and on spoilt folders."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.check import main
-from dataset.demo import write_demo
 from dataset.labels import CITYSCAPES_IDS
 from tests.runs import ROOT, run_main
+from tools.check_data import main
+from tools.demo import write_demo
 from utils.errors import printable
 
 
@@ -138,7 +138,7 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
 def test_ctrl_c_ends_without_a_traceback(folder: Path) -> None:
     names = folder.parent / "list.txt"
     names.write_text("00001.png\n" * 100_000)
-    command = [sys.executable, "-m", "dataset.check", "gta5", str(folder), "--list", str(names)]
+    command = [sys.executable, "-m", "tools.check_data", "gta5", str(folder), "--list", str(names)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
+from inference.compare import Comparison, compare
 from model.SEAN import SEANet
 from tests.runs import Capture, save_network
 from tests.test_evaluation import SIZE, run
 from tests.test_evaluation_inputs import refused
 from tests.test_report import Page
 from tests.test_scores import naive_iou, naive_mean
-from utils.evaluation.compare import Comparison, compare
-from utils.options import DEMO_EVALUATION, DEMO_RUNS
+from training.options import DEMO_EVALUATION, DEMO_RUNS
 
 NAMES = ("road", "wall", "sky", "never", "rare")
 

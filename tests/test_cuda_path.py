@@ -15,15 +15,16 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim import Adam
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.transforms.v2 import functional
 
-from dataset import transforms
-from dataset.loaders import Batch, on_device
-from model.colors import match_colors
+from dataset.loaders import Batch
+from inference.predict import confusion, on_device
+from model import SEAN
 from model.SEAN import SEANet
+from training.augment import cut, match_colors
+from training.options import TrainingOptions
+from training.train_step import DomainBatch, train_step
 from utils.device import with_precision
-from utils.evaluation.predict import confusion
-from utils.options import TrainingOptions
-from utils.training.train_step import DomainBatch, train_step
 
 CUDA = torch.device("cuda", 0)
 
@@ -42,10 +43,10 @@ class NoWaiting(TorchDispatchMode):
 
 @pytest.fixture(autouse=True)
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    transforms._mean_on.cache_clear()
+    SEAN.mean_on.cache_clear()
     with FakeTensorMode():
         yield
-    transforms._mean_on.cache_clear()
+    SEAN.mean_on.cache_clear()
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_waiting_is_noticed(wait: Any) -> None:
 @pytest.mark.usefixtures("bfloat16_on_cuda")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> None:
-    student, teacher = networks(normalize_colors=True)
+    student, teacher = networks()
     trained = [p for p in student.parameters() if p.requires_grad]
 
     def backward(loss: Tensor) -> None:
@@ -111,3 +112,17 @@ def test_a_scoring_stays_on_the_device() -> None:
         running = with_precision(network, "bf16")
         counts = confusion(running, [on_device(batch, CUDA)] * 2, 19)
     assert (counts.device, counts.shape) == (CUDA, (19, 19))
+
+
+def test_augmented_images_stay_on_the_device() -> None:
+    """The steps of `change_views`; which of them an image takes is drawn on the CPU."""
+    image = torch.zeros(3, 64, 96, device=CUDA)
+    with NoWaiting():
+        image = cut(image, (8, 8, 40, 60, True))
+        image = functional.adjust_brightness(image, 1.2)
+        image = functional.adjust_contrast(image, 0.8)
+        image = functional.adjust_saturation(image, 1.2)
+        image = functional.adjust_hue(image, 0.05)
+        image = functional.gaussian_blur(image, [5, 5], [1.0, 1.0])
+        image = functional.rgb_to_grayscale(image, 3)
+    assert (image.device, image.shape) == (CUDA, (3, 64, 96))

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from PIL import Image
 
-from utils.training.curves import curves_figure
+from training.curves import curves_figure
 
 
 def interval(iteration: int, **changes: float) -> dict[str, Any]:

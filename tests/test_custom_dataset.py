@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
-from dataset.custom_dataset import OwnClasses, read_classes
 from dataset.description import Layout
 from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import LabelSpace
+from dataset.own_classes import OwnClasses, read_classes
 from tests.runs import ROOT
 from utils.errors import UserError
 

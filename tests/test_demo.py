@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.demo import draw_scene, write_demo
-from dataset.demo.canvas import Canvas
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
 from tests.runs import contents
+from tools.demo import draw_scene, write_demo
+from tools.demo.canvas import Canvas
 from utils.errors import UserError
 
 SIZE = (128, 64)
@@ -131,7 +131,7 @@ def test_complete_demo_is_left_alone_until_a_version_changes_it(tmp_path, monkey
     image.write_bytes(b"changed")
     write_demo(tmp_path, "gta5", 2, 1, SIZE)
     assert image.read_bytes() == b"changed"
-    monkeypatch.setattr("dataset.demo.folders.VERSION", -1)
+    monkeypatch.setattr("tools.demo.folders.VERSION", -1)
     write_demo(tmp_path, "gta5", 2, 1, SIZE)
     assert image.read_bytes() == before
 
@@ -143,7 +143,7 @@ def test_interrupted_drawing_is_not_taken_for_complete(tmp_path, monkeypatch):
         return draw_scene(rng, size, domain)
 
     with monkeypatch.context() as patch:
-        patch.setattr("dataset.demo.folders.draw_scene", interrupted)
+        patch.setattr("tools.demo.folders.draw_scene", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write_demo(tmp_path, "gta5", 2, 1, SIZE)
     write_demo(tmp_path, "gta5", 2, 1, SIZE)

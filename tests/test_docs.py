@@ -14,7 +14,7 @@ import pytest
 
 import SEAN_GTA5
 import SEAN_Synthia
-from utils.options import EvaluationOptions, TrainingOptions
+from training.options import EvaluationOptions, TrainingOptions
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/options.md"
@@ -69,7 +69,7 @@ def test_links_files_and_modules_exist(page: Path) -> None:
 
 def test_pages_name_only_options_that_exist() -> None:
     known = {field.name for kind in (TrainingOptions, EvaluationOptions) for field in fields(kind)}
-    parsers = [ROOT / "dataset/check.py", ROOT / "model/export.py"]
+    parsers = [ROOT / "tools/check_data.py", ROOT / "tools/export.py"]
     parsers += (ROOT / "benchmarks").glob("*.py")
     sources = "".join(file.read_text() for file in parsers)
     known |= set(re.findall(r'"--(\w+)"', sources)) | set(

@@ -17,9 +17,8 @@ from PIL import Image
 import evaluation
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, LEFT_OUT_OF_13
-from dataset.transforms import network_input
 from model.checkpoint import load_network
-from model.SEAN import SEANet
+from model.SEAN import SEANet, network_input
 from tests.reference import as_tensors, fixture
 from tests.runs import run_main, save_network, scoring_words
 from tests.test_metrics import naive_iou

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from dataset.labels import CLASSES_19
-from dataset.transforms import MEAN_BGR
-from model.export import EXTENSIONS, main
-from model.SEAN import SEANet
+from model.SEAN import MEAN_BGR, SEANet
 from tests.reference import reference_network
 from tests.runs import Capture, full_disk, refusal, save_network
+from tools.export import EXTENSIONS, main
 
 # The smallest allowed, multiples of 8 and others, odd numbers of cells; 64x96 is what is traced.
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24)]

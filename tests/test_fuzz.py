@@ -21,8 +21,8 @@ import torch
 
 import evaluation
 import SEAN_GTA5
-from dataset.demo import write_demo
 from tests.runs import contents, run_main, scoring_words, words
+from tools.demo import write_demo
 
 CASES = int(os.environ.get("FUZZ_CASES", 20))  # of each kind
 CLASSES = """classes:

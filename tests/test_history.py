@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from training.distributed import Processes
+from training.history import History
+from training.train_step import StepResult
 from utils.errors import DivergenceError
-from utils.training.distributed import Processes
-from utils.training.history import History
-from utils.training.train_step import StepResult
 
 BEFORE = Path("run/last.pth")
 

@@ -21,7 +21,7 @@ from dataset.loaders import (
     sequential_batches,
 )
 from dataset.segmentation_dataset import Sample
-from dataset.transforms import network_input
+from model.SEAN import network_input
 from utils.errors import UserError
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4

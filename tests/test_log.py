@@ -15,9 +15,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.runs import LOG, make_special
+from training.log import Log
+from training.run_files import RunFiles
 from utils.errors import UserError
-from utils.training.log import Log
-from utils.training.run_files import RunFiles
 
 MEANS = (1.5, 1.25, 0.25, 0.125, 0.75, 3.0)  # exact in binary: read back as they are
 NAMES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")

@@ -11,7 +11,7 @@ from dataset.gta5_dataset import GTA5Dataset
 from dataset.synthia_dataset import SynthiaDataset
 from tests import fixture
 from tests.reference import CLASSES, golden, reference_network
-from utils.training.losses import segmentation_loss, self_ensembling_loss
+from training.losses import segmentation_loss, self_ensembling_loss
 
 SOURCES = {"gta5": GTA5Dataset, "synthia": SynthiaDataset}
 

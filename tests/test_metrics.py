@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.evaluation.metrics import class_iou, confusion_matrix, mean_iou
+from inference.metrics import class_iou, confusion_matrix, mean_iou
 
 IGNORED = (255, 200)
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from model.colors import normalize_colors
 from model.SEAN import DilatedClassifier, SEANet
 from model.teacher import make_teacher, update_teacher
 from tests.fixture import reference_input
@@ -44,21 +43,6 @@ def test_width_scales_the_trunk_and_keeps_names():
             assert len(narrow.get_parameter(name)) == len(value) // 4
     with torch.device("cpu"):
         assert SEANet(3, width=1 / 64)(torch.zeros(1, 3, 16, 32)).logits.shape == (1, 3, 2, 4)
-
-
-def test_normalizing_colors_adds_no_weights_and_stays_in_float32(small_network):
-    with torch.device("meta"):
-        network = SEANet(3, normalize_colors=True).eval()
-    network.load_state_dict(small_network.state_dict(), assign=True)
-    images = 40 * torch.randn(1, 3, 64, 96)
-    with torch.no_grad():
-        normal = normalize_colors(images)
-        for expected, found in zip(small_network(normal), network(images), strict=True):
-            assert torch.equal(expected, found)
-        with torch.autocast("cpu", torch.bfloat16):
-            assert torch.equal(normalize_colors(images), normal)
-        for expected, found in zip(small_network(images), network.train()(images), strict=True):
-            assert torch.equal(expected, found)
 
 
 def test_without_attention_features_pass_unweighted(small_network):

@@ -8,8 +8,8 @@ from typing import get_type_hints
 import pytest
 import torch
 
+from training.options import DEMO_EVALUATION, EvaluationOptions, TrainingOptions, demo_training
 from utils.command_line import as_arguments, changed_options, read_options
-from utils.options import DEMO_EVALUATION, EvaluationOptions, TrainingOptions, demo_training
 
 CONFIGS = (TrainingOptions, EvaluationOptions)
 FIELDS = [(config, field) for config in CONFIGS for field in dataclasses.fields(config)]

@@ -18,12 +18,12 @@ from PIL import Image
 from dataset.cityscapes16_dataset import Cityscapes16Dataset
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16
 from dataset.segmentation_dataset import SegmentationDataset
+from inference import output_files
+from inference.output_files import REPORT, RESULTS, OutputFiles
+from inference.predict import Prediction
 from tests.runs import contents
+from training.options import EvaluationOptions
 from utils.errors import UserError
-from utils.evaluation import output_files
-from utils.evaluation.output_files import REPORT, RESULTS, OutputFiles
-from utils.evaluation.predict import Prediction
-from utils.options import EvaluationOptions
 
 PICTURES = ("save_attention", "save_confidence", "save_panels", "save_label_ids", "report")
 ALL = dict.fromkeys(PICTURES, True)

@@ -16,15 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dataset.labels import LabelSpace
-from dataset.transforms import MEAN_BGR
-from model.SEAN import Output
+from inference.own_images import predict_own_images
+from inference.pictures import Picture, attention_over, heat_map
+from inference.video import VideoFile
+from model.SEAN import MEAN_BGR, Output
 from tests.runs import contents
 from tests.test_video import frames, write
+from training.options import EvaluationOptions
 from utils.errors import UserError
-from utils.evaluation.own_images import predict_own_images
-from utils.evaluation.pictures import Picture, attention_over, heat_map
-from utils.evaluation.video import VideoFile
-from utils.options import EvaluationOptions
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
 ENDINGS = (".png", "_color.png", "_overlay.png", "_attention.png", "_confidence.png")

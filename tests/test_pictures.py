@@ -10,12 +10,9 @@ from PIL import Image
 from torch import nn
 
 from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.demo import write_demo
 from dataset.image_files import read_image
 from dataset.labels import CLASSES_19, LabelSpace
-from model.SEAN import Output
-from utils.device import with_precision
-from utils.evaluation.pictures import (
+from inference.pictures import (
     ERROR_COLORS,
     attention_over,
     attention_picture,
@@ -32,6 +29,9 @@ from utils.evaluation.pictures import (
     resized,
     swatches,
 )
+from model.SEAN import Output
+from tools.demo import write_demo
+from utils.device import with_precision
 
 COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from inference.pictures import Picture
+from inference.predict import Prediction, confusion, predict, predict_pictures
 from model.SEAN import SEANet
 from tests.test_metrics import naive_confusion
 from utils.device import with_precision
-from utils.evaluation.pictures import Picture
-from utils.evaluation.predict import Prediction, confusion, predict, predict_pictures
 
 
 @pytest.fixture(scope="module")

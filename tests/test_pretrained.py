@@ -10,12 +10,11 @@ import torchvision
 from torch import nn
 from torchvision.models import VGG16_Weights
 
-from dataset.demo import draw_scene
-from dataset.transforms import network_input
 from model.pretrained import initialize, load_weights
-from model.SEAN import SEANet
+from model.SEAN import SEANet, network_input
 from tests import fixture
 from tests.reference import as_tensors
+from tools.demo import draw_scene
 from utils.errors import UserError
 
 UNTOUCHED = 7.0

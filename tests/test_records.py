@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from training.records import cut_records, read_records
 from utils.errors import UserError
-from utils.training.records import cut_records, read_records
 
 LINES = [
     {"iteration": 10, "loss": 1.0123457, "cls_loss": 1.0, "st_loss": 1e-07, "kept": 0.5},

@@ -17,15 +17,15 @@ import torch
 from PIL import Image
 
 from dataset.labels import CLASSES_19, LabelSpace
-from utils.evaluation.pictures import (
+from inference.pictures import (
     ATTENTION_SCALE,
     Picture,
     attention_scale,
     color_map,
     error_map,
 )
-from utils.evaluation.report import RankedPanels, page
-from utils.evaluation.scores import Scores, score
+from inference.report import RankedPanels, page
+from inference.scores import Scores, score
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 VOID = {"meta", "img", "link", "br", "hr", "input"}

@@ -19,8 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from model.SEAN import SEANet
 from tests.runs import EXTENSIONS, LOG, MOST, ROOT, metrics, results, started, train, trained, words
+from training.run_files import RunFiles
 from utils.files import load_tensors
-from utils.training.run_files import RunFiles
 
 LONG = {"max_iters": 6, "checkpoint_interval": 2, "val_interval": 5}
 

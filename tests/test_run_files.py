@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from tests.test_records import LINES
+from training.options import TrainingOptions, demo_training
+from training.run_files import RunFiles, can_resume
+from training.saved_state import CLASSES, FIELDS, Progress
 from utils.errors import UserError
 from utils.files import save_tensors
-from utils.options import TrainingOptions, demo_training
 from utils.output_folder import LOCK
-from utils.training.run_files import RunFiles, can_resume
-from utils.training.saved_state import CLASSES, FIELDS, Progress
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import torch
 
 from model.SEAN import SEANet
 from model.teacher import make_teacher
+from training.distributed import Processes
+from training.networks import Networks
+from training.options import TrainingOptions
+from training.run_files import RunFiles
+from training.saved_state import CLASSES, Progress, restoring
 from utils.device import random_state, restore_random_state
 from utils.errors import UserError
 from utils.files import save_tensors
-from utils.options import TrainingOptions
-from utils.training.distributed import Processes
-from utils.training.networks import Networks
-from utils.training.run_files import RunFiles
-from utils.training.saved_state import CLASSES, Progress, restoring
 
 CPU = torch.device("cpu")
 

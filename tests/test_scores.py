@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 
-from utils.evaluation.scores import Scores, score, score_files
+from inference.scores import Scores, score, score_files
 
 NAMES = ("road", "wall", "sky", "never")
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 import SEAN_GTA5
 import SEAN_Synthia
-from dataset.demo import write_demo
 from tests.runs import Capture, refusal
-from utils.options import TrainingOptions
-from utils.training.protocol import check_experiment, describe_data, describe_protocol
+from tools.demo import write_demo
+from training.options import TrainingOptions
+from training.protocol import check_experiment, describe_data, describe_protocol
 
 PHOTOGRAPHS = ("a.JPG", "b.png", "trip/c.jpeg", "trip/day 2/d.webp", "e.bmp", "f.tif")
 

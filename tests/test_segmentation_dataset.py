@@ -18,7 +18,7 @@ from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19, SYNTHIA_IDS
 from dataset.segmentation_dataset import SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA, SynthiaDataset
-from dataset.transforms import network_input
+from model.SEAN import network_input
 from tests import fixture
 from tests.reference import golden
 from utils.errors import UserError

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from tests.runs import ROOT
-from utils.training.stopping import StopRequest
+from training.stopping import StopRequest
 
 SCRIPT = """
 import os, signal, sys, time
-from utils.training.stopping import StopRequest
+from training.stopping import StopRequest
 stop = StopRequest(None)
 assert not stop.wanted
 os.kill(os.getpid(), signal.{first})

@@ -14,10 +14,10 @@ from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
 from SEAN_GTA5 import EXPERIMENT
-from utils.options import TrainingOptions
-from utils.training.distributed import Processes
-from utils.training.networks import Networks
-from utils.training.train_step import DomainBatch, train_step
+from training.distributed import Processes
+from training.networks import Networks
+from training.options import TrainingOptions
+from training.train_step import DomainBatch, train_step
 
 OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset.transforms import network_input, resize_image
+from dataset.transforms import resize_image
+from model.SEAN import network_input
 
 
 @pytest.mark.parametrize("exact", [True, False])

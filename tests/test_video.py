@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
+from inference.pictures import Picture
+from inference.video import VideoFile, write_video
 from utils.errors import UserError
-from utils.evaluation.pictures import Picture
-from utils.evaluation.video import VideoFile, write_video
 
 
 def frames(count: int, width: int = 64, height: int = 32) -> list[Picture]:

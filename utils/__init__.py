@@ -1,1 +1,1 @@
-"""Training, scoring and reporting."""
+"""Leaves: errors, files, command lines, devices. Imports nothing of the project."""

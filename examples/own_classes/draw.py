@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dataset.demo import draw_scene
 from dataset.labels import CLASSES_19
+from tools.demo import draw_scene
 from utils.command_line import Parser
 
 RENDERED = {

@@ -1,0 +1,1 @@
+"""Programs around the network; nothing imports them."""

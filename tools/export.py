@@ -1,0 +1,130 @@
+"""Export a checkpoint for programs without this code, with batch and image size left open.
+
+    python -m tools.export Snap/GTA_TeacherNet.pth --format onnx
+    python -m tools.export Snap/GTA_TeacherNet.pth --format torch_export --output sean.pt2
+
+The graph is the network alone. What the images must be is written into the file (`describe`).
+"""
+
+from __future__ import annotations
+
+from utils.errors import UserError, exit_on_error, printable  # isort: skip
+import importlib.util
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from model.checkpoint import CheckpointInfo, load_network
+from model.SEAN import MEAN_BGR, SEANet
+from utils.command_line import Parser, integer, size
+from utils.files import whole_file
+
+EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
+
+
+class NamedOutputs(nn.Module):
+    """A network with its outputs in a dictionary, so that readers need none of our classes."""
+
+    def __init__(self, network: SEANet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Map (B, 3, H, W) to ``attention``, (B, 1, h, w), and ``logits``, (B, C, h, w)."""
+        return self.network(images)._asdict()
+
+
+def describe(network: SEANet, info: CheckpointInfo) -> dict[str, Any]:
+    """Return what a user of the exported file needs to know, as it is stored in the file."""
+    return {
+        "images": "float32, (batch, 3, height, width), gray levels 0..255 in the order BGR minus "
+        "mean_bgr, not scaled; height and width are 16 or more",
+        "mean_bgr": MEAN_BGR,
+        "input_size": info.input_size,
+        "attention": "float32, (batch, 1, height // 8, width // 8), in 0..1",
+        "logits": "float32, (batch, num_classes, height // 8, width // 8): resize bilinearly to "
+        "the picture's size, corners not aligned; the largest is the class",
+        "num_classes": network.num_classes,
+        "names": info.names,
+        "colors": info.colors,
+        "protocol": info.protocol,
+    }
+
+
+def export(network: SEANet, format: str, file: IO[bytes], description: dict[str, Any]) -> None:
+    """Write a network as a graph.
+
+    Args:
+        network: set to evaluation mode, its parameters frozen.
+        format: ``onnx``, or ``torch_export`` for torch.export.load.
+        file: where the bytes go.
+        description: becomes ONNX metadata, in JSON except for texts, or a .pt2's description.json.
+    """
+    module = NamedOutputs(network).eval().requires_grad_(False)
+    example = torch.zeros(2, 3, 64, 96)  # a size of 1 would be taken for a constant
+    if format == "torch_export":
+        dynamic = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+        program = torch.export.export(module, (example,), dynamic_shapes={"images": dynamic})
+        content = io.BytesIO()  # PyTorch's writer aborts the process when a write fails
+        extra = {"description.json": json.dumps(description)}
+        torch.export.save(program, content, extra_files=extra)
+        file.write(content.getbuffer())
+        return
+    import onnx
+
+    exported = torch.onnx.export(
+        module, (example,), input_names=["images"], output_names=["attention", "logits"],
+        dynamic_shapes={"images": {0: "batch", 2: "height", 3: "width"}},
+        dynamo=True, external_data=False, verbose=False,
+    )  # fmt: skip
+    assert exported is not None  # None only if a file name is given
+    graph = exported.model_proto
+    notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
+    onnx.helper.set_model_props(graph, notes)
+    file.write(graph.SerializeToString())
+
+
+@exit_on_error()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and export."""
+    parser = Parser(__doc__ or "")
+    parser.add_argument("checkpoint")
+    parser.add_argument("--format", choices=EXTENSIONS, required=True)
+    parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
+    parser.add_argument(
+        "--input_size", type=size, metavar="W,H",
+        help="the training's, for checkpoints that do not say it (default: 1024,512)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no_attention", action="store_const", const=False, dest="attention",
+        help="for older checkpoints trained with --no_attention, --source_only or --oracle",
+    )  # fmt: skip
+    parser.add_argument(
+        "--classifier_branches", type=integer(1, 4), metavar="N",
+        help="the training's, for checkpoints that do not say it (default: 2)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    network, info = load_network(
+        options.checkpoint, None, options.classifier_branches, options.attention, options.input_size
+    )
+    output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if options.format == "onnx" and missing:
+        raise UserError(f"--format onnx needs {missing[0]}\n  pip install onnx onnxscript")
+    if os.path.lexists(output):
+        raise UserError(f"{printable(output)} exists\n  choose another --output, or remove it")
+    with whole_file(output) as file:
+        export(network, options.format, file, describe(network, info))
+    megabytes = output.stat().st_size / 1e6
+    print(f"{printable(output)}: {network.num_classes} classes, {megabytes:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

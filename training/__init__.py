@@ -1,0 +1,1 @@
+"""The method, and what surrounds it in a run."""

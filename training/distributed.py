@@ -1,0 +1,75 @@
+"""The processes of a run: one, or as many as torchrun starts (DistributedDataParallel)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from training.losses import MaskedLoss
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's rank, and sums over all processes; with one process all are local."""
+
+    rank: int = 0  # over all machines
+    world_size: int = 1
+
+    @classmethod
+    def start(cls, device: torch.device) -> Processes:
+        """Join the processes that torchrun started; without torchrun there is one."""
+        if "WORLD_SIZE" not in os.environ:
+            return cls()
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def wrap(self, student: nn.Module, device: torch.device) -> nn.Module:
+        """Return the student with gradients averaged over the processes in its backward pass."""
+        if self.world_size == 1:
+            return student
+        devices = [device] if device.type == "cuda" else None
+        return DistributedDataParallel(student, device_ids=devices, gradient_as_bucket_view=True)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of a tensor over the processes, without gradient."""
+        if self.world_size > 1:
+            value = value.detach().clone()
+            distributed.all_reduce(value)
+        return value
+
+    def share_of_mean(self, loss: MaskedLoss) -> Tensor:
+        """Return this process's share of a loss's mean over all processes.
+
+        That is ``world_size * sum / (elements in all processes)``: DistributedDataParallel averages
+        the gradients, which divides by world_size and gives the gradient of one process with all
+        the images.
+        """
+        return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the plain values of all processes, in order of rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Block until all processes reach this call."""
+        if self.world_size > 1:
+            distributed.barrier()
+
+    def close(self) -> None:
+        """Leave the process group."""
+        if self.world_size > 1:
+            distributed.destroy_process_group()

@@ -1,0 +1,122 @@
+"""One iteration of SEAN: the method, in one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from inference.metrics import confusion_matrix, mean_iou
+from model.teacher import update_teacher
+from training.losses import MaskedLoss, segmentation_loss, self_ensembling_loss
+from training.options import TrainingOptions
+
+
+class DomainBatch(NamedTuple):
+    """Images of both domains, on the device.
+
+    Attributes:
+        source: source images as network input, float32, (B, 3, H, W).
+        labels: their train ids, int64, (B, H, W).
+        target: target images as network input, (B, 3, H, W); None with ``--source_only``,
+            ``--oracle`` or ``--st_weight 0``.
+        view: the same as the student sees them: the same tensor, unless ``--strong_view`` is on.
+        names: file names of the source and target images.
+    """
+
+    source: Tensor
+    labels: Tensor
+    target: Tensor | None
+    view: Tensor | None
+    names: tuple[str, ...]
+
+
+class StepResult(NamedTuple):
+    """Scalars of one iteration, on the device.
+
+    Attributes:
+        total: segmentation + self_ensembling.
+        segmentation: cross-entropy on the source batch, nats per pixel.
+        self_ensembling: weighted by st_weight.
+        source_miou: mean IoU of the source batch, 0..1.
+        kept: share of grid cells with attention above the threshold, 0..1.
+        gradient: L2 norm of the student's gradient.
+    """
+
+    total: Tensor
+    segmentation: Tensor
+    self_ensembling: Tensor
+    source_miou: Tensor
+    kept: Tensor
+    gradient: Tensor
+
+
+def train_step(
+    student: nn.Module,
+    teacher: nn.Module,
+    optimizer: Optimizer,
+    batch: DomainBatch,
+    options: TrainingOptions,
+    reduce: Callable[[MaskedLoss], Tensor] = MaskedLoss.mean,
+) -> StepResult:
+    """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
+
+    Args:
+        student: a SEANet, trained in place.
+        teacher: a SEANet, moved towards the student in place.
+        optimizer: holds the student's parameters.
+        batch: images of both domains and the source's labels.
+        options: ignore_label, noise, attention_threshold, st_weight and teacher_alpha are used.
+        reduce: turns a loss into a scalar; with several processes, `Processes.share_of_mean`.
+
+    Returns:
+        Losses and shares, still on the device: reading them synchronizes.
+    """
+    source, labels, target, view, _ = batch
+    optimizer.zero_grad(set_to_none=True)
+
+    # 1. The student learns from the labelled source.
+    logits = student(source).logits  # (B, C, h, w)
+    logits = F.interpolate(
+        logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=False
+    )  # (B, C, H, W)
+    segmentation = reduce(segmentation_loss(logits, labels, options.ignore_label))
+
+    self_ensembling = kept = torch.zeros_like(segmentation)
+    if target is not None and view is not None:
+        # 2. Teacher and student see the target under independent noise.
+        with torch.no_grad():
+            attention, teacher_logits = teacher(add_noise(target, options.noise))
+        student_logits = student(add_noise(view, options.noise)).logits  # (B, C, h, w)
+
+        # 3. The student must match the teacher where the teacher's attention is above a threshold.
+        mismatch = self_ensembling_loss(
+            student_logits, teacher_logits, attention, options.attention_threshold
+        )
+        self_ensembling = options.st_weight * reduce(mismatch)
+        kept = mismatch.elements / attention.numel()
+
+    # 4. The student steps; the teacher follows.
+    total = segmentation + self_ensembling
+    total.backward()
+    gradient = torch.nn.utils.get_total_norm(
+        [p.grad for p in student.parameters() if p.grad is not None]
+    )
+    optimizer.step()
+    update_teacher(teacher, student, options.teacher_alpha)
+
+    # Of the source batch, from the logits that the loss was computed on.
+    predicted = logits.detach().max(1).indices
+    source_miou = mean_iou(confusion_matrix(predicted, labels, logits.shape[1]).float())
+    return StepResult(
+        total.detach(), segmentation.detach(), self_ensembling.detach(), source_miou, kept, gradient
+    )
+
+
+def add_noise(images: Tensor, std: float) -> Tensor:
+    """Return the images plus a new draw of Gaussian noise; ``std`` is in gray levels, of 255."""
+    return images + std * torch.randn_like(images)

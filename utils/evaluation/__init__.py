@@ -1,1 +1,0 @@
-"""What a trained network predicts, scores and shows."""

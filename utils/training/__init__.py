@@ -1,1 +1,0 @@
-"""Training: the method, and everything a run needs."""
