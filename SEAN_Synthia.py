@@ -1,14 +1,10 @@
 """Adapt from SYNTHIA to Cityscapes, 16 classes (the paper's second experiment).
 
     python SEAN_Synthia.py --data_dir_source data/SYNTHIA --data_dir_target data/Cityscapes
-    python SEAN_Synthia.py --demo      # no data needed
 
 The method is `train_step` in training/train_step.py, called by `train` in
 training/loop.py. The network is `SEANet` in model/SEAN.py.
 """
-
-from utils.errors import exit_on_error  # isort: skip
-from pathlib import Path
 
 import torch
 
@@ -19,11 +15,11 @@ from dataset.synthia_dataset import SynthiaDataset
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from tools.demo import write_demo
 from training.loop import train
-from training.options import DEMO_FOLDER, TrainingOptions, demo_training
+from training.options import TrainingOptions
 from training.run_files import can_resume
 from utils.command_line import read_options
+from utils.errors import exit_on_error
 
 PREFIX = "Synthia"  # of the names of output files
 # The paper's values; other defaults are in training/options.py.
@@ -44,10 +40,8 @@ EXPERIMENT = TrainingOptions(
 @exit_on_error()
 def main() -> None:
     """Read the command line and train."""
-    options = read_options(EXPERIMENT, "SYNTHIA to Cityscapes.", demo_training(PREFIX, "SYNTHIA"))
+    options = read_options(EXPERIMENT, "SYNTHIA to Cityscapes.")
     own_classes = read_classes(options.classes) if options.classes else None
-    if options.demo:
-        write_demo(Path(DEMO_FOLDER), "synthia")
 
     torch.manual_seed(options.seed)
     num_classes = options.num_classes or (own_classes or CLASSES_16).num_classes

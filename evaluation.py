@@ -3,13 +3,10 @@
 python evaluation.py --data_dir data/Cityscapes --restore-from Snap/GTA_TeacherNet.pth
 python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --compare Snap/old.pth
 python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
-python evaluation.py --demo     # after `python SEAN_GTA5.py --demo`
 """
 
 from __future__ import annotations
 
-from utils.errors import UserError, counted, exit_on_error, printable  # isort: skip
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,26 +19,26 @@ from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
 from dataset.own_classes import OwnClasses, read_classes
 from dataset.segmentation_dataset import SegmentationDataset
-from inference.compare import Comparison, compare
+from inference.compare import compare
 from inference.metrics import confusion_matrix, mean_iou
 from inference.output_files import REPORT, OutputFiles
 from inference.own_images import predict_own_images
 from inference.pictures import color_map, compared_tiles
 from inference.predict import predict_dataset
 from inference.report import RankedPanels, page
-from inference.scores import Scores, score, score_files
+from inference.scores import score, score_files
 from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import SEANet
-from training.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_RUNS, EvaluationOptions
-from training.records import read_records
+from training.options import EvaluationOptions
 from utils.command_line import read_options
 from utils.device import choose_device, choose_precision, place, with_precision
+from utils.errors import UserError, counted, exit_on_error
 
 
 @exit_on_error()
 def main() -> None:
     """Read the command line, then predict and score."""
-    options = read_options(EvaluationOptions(), "Score or apply a checkpoint.", DEMO_EVALUATION)
+    options = read_options(EvaluationOptions(), "Score or apply a checkpoint.")
     device = choose_device(options.device)
     options = replace(options, precision=choose_precision(options.precision, device))
     own = read_classes(options.classes) if options.classes else None
@@ -50,7 +47,7 @@ def main() -> None:
         False if options.no_attention else None, options.input_size,
     )  # fmt: skip
     if options.save_attention and not info.attention:
-        shown = printable(options.restore_from)
+        shown = options.restore_from
         raise UserError(f"{shown} has no attention\n  leave out --save_attention")
     space = choose_classes(options, network.num_classes, info, own)
     place(network, device)
@@ -59,8 +56,6 @@ def main() -> None:
         predict_own_images(running, space, info.input_size, options)
         return
     networks = [running]
-    if is_demo(options) and os.path.exists(DEMO_BASELINE):
-        options = replace(options, compare=DEMO_BASELINE)
     if options.compare is not None:
         first = load_compared(options.compare, options.restore_from, network, info)
         place(first, device)
@@ -74,7 +69,7 @@ def load_compared(
 ) -> SEANet:
     """Load the network of --compare, which must have the second one's classes and input size."""
     first, info = load_network(path)
-    names = printable(path), printable(second_path)
+    names = path, second_path
     named = info.names and second_info.names
     if first.num_classes != second.num_classes or (named and info.names != second_info.names):
         raise UserError(
@@ -103,8 +98,8 @@ def choose_classes(
     names = f" ({', '.join(info.names)})" if info.names else ""
     counts = own.num_classes if own else "19 or 16"
     raise UserError(
-        f"{printable(options.restore_from)} is a checkpoint for {num_classes} classes; "
-        f"{printable(options.classes or 'Cityscapes')} is labelled for {counts}\n"
+        f"{options.restore_from} is a checkpoint for {num_classes} classes; "
+        f"{options.classes or 'Cityscapes'} is labelled for {counts}\n"
         f"  give a checkpoint of these classes, or the --classes of its training{names}"
     )
 
@@ -120,7 +115,7 @@ def open_data(
     )  # fmt: skip
     if dataset.is_plain_folder:
         raise UserError(
-            f"{printable(dataset.root)} does not have the folders of the data set\n"
+            f"{dataset.root} does not have the folders of the data set\n"
             "  for images of your own, give --images instead of --data_dir"
         )
     if dataset.has_labels():
@@ -154,20 +149,18 @@ def evaluate(
     left_out = LEFT_OUT_OF_13 if space == CLASSES_16 else ()
     scores, comparison = score(confusions[:, -1], space.names, left_out), None
     if scores and options.compare is not None:
-        paths = printable(options.compare), printable(options.restore_from)
+        paths = options.compare, options.restore_from
         comparison = compare(confusions, space.names, *paths)
     protocol = describe(options, info, dataset, scores is not None)
     texts = score_files(scores, protocol, dataset.names) | (comparison.files if comparison else {})
     if options.report:
-        title = printable(Path(options.restore_from).name)
+        title = Path(options.restore_from).name
         texts[REPORT] = page(title, protocol, scores, space, ranked, comparison)
     files.write_results(texts)
     print(texts["Evaluation.txt"] + texts.get("compare.txt", ""), end="")
-    print(f"label maps and pictures: {printable(files.folder)}")
-    if is_demo(options) and scores:
-        print(demo_table(scores, comparison), end="")
+    print(f"label maps and pictures: {files.folder}")
     if options.report:
-        print(f"report: {printable(files.folder / REPORT)}")
+        print(f"report: {files.folder / REPORT}")
 
 
 def describe(
@@ -182,33 +175,11 @@ def describe(
         reason = "are missing" if dataset.labels == "none" else "hold no pixel of a class"
         result = f"nothing was scored: the label maps under {dataset.label_folder} {reason}"
     training = f"; training: {info.protocol}" if info.protocol else ""
-    return printable(
+    return (
         f"{options.restore_from} on {counted(len(dataset), 'image')} of {dataset.image_folder} "
         f"(split {options.split}), input {info.input_size[0]}x{info.input_size[1]}, "
         f"{options.precision}{variant}, {result}{training}"
     )
-
-
-def is_demo(options: EvaluationOptions) -> bool:
-    """Return whether the demo's own networks are evaluated, and no others."""
-    is_teacher = options.restore_from == DEMO_EVALUATION["restore_from"]
-    return options.demo and is_teacher and options.compare in (None, DEMO_BASELINE)
-
-
-def demo_table(scores: Scores, comparison: Comparison | None) -> str:
-    """Return the target mIoU of the demo's runs in percent, a line each."""
-    rows = {"SEAN": scores.miou}
-    if comparison:
-        rows = {"source only": comparison.rows[-1].first} | rows
-    left_out = ""
-    try:
-        records = read_records(Path(DEMO_RUNS, "oracle/metrics.jsonl"))
-        oracle = [r["target_miou"] for r in records if r.get("network") == "teacher"]
-        rows |= {"oracle": oracle[-1]} if oracle and oracle[-1] is not None else {}
-    except UserError as error:
-        left_out = f"  {'oracle':<12}left out: {str(error).splitlines()[0]}\n"
-    lines = [f"  {name:<12}{100 * miou:5.1f}\n" for name, miou in rows.items()]
-    return "".join(["\ndemo, target mIoU in %\n", *lines, left_out])
 
 
 if __name__ == "__main__":

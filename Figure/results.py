@@ -6,13 +6,13 @@ python -m Figure.results
 
 from __future__ import annotations
 
-from utils.errors import exit_on_error  # isort: skip
 from pathlib import Path
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from inference.pictures import panel, predicted_tiles
 from model.checkpoint import load_network
 from training.options import DEMO_BASELINE, DEMO_EVALUATION, DEMO_FOLDER
+from utils.errors import exit_on_error
 from utils.files import save_png
 
 

@@ -7,11 +7,11 @@ python -m benchmarks survival    killed and resumed runs against an unbroken one
 
 from __future__ import annotations
 
-from utils.errors import exit_on_error  # isort: skip
 import sys
 
 from benchmarks import ablation, speed, survival
 from utils.command_line import Parser
+from utils.errors import exit_on_error
 
 MEASUREMENTS = {"speed": speed.main, "ablation": ablation.main, "survival": survival.main}
 

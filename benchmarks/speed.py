@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         UserError: a block has fewer images than a batch.
     """
-    given = read_options(SpeedOptions(), __doc__ or "", None, arguments)
+    given = read_options(SpeedOptions(), __doc__ or "", arguments)
     if given.images < given.batch_size:
         raise UserError(f"--images {given.images}: less than a batch\n  give more images")
     device = choose_device(given.device)

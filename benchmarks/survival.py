@@ -42,7 +42,7 @@ class SurvivalOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Read the command line, kill and resume; exit with 1 if results differ."""
-    options = read_options(SurvivalOptions(), __doc__ or "", None, arguments)
+    options = read_options(SurvivalOptions(), __doc__ or "", arguments)
     with tempfile.TemporaryDirectory() as folder:
         if not survive(options, Path(folder)):
             sys.exit(1)

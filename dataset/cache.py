@@ -15,14 +15,13 @@ import shutil
 import sys
 import tempfile
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import replace_when_done
 
 # Raise it when the same file and settings give other values: other decoding, other resizing.
@@ -44,7 +43,7 @@ class Cache:
             status = file.stat()
         except OSError as error:
             raise UserError(
-                f"cannot read {printable(file)}: {error.strerror}\n"
+                f"cannot read {file}: {error.strerror}\n"
                 "  restore the file, or leave it out with a list file"
             ) from None
         times = f"{status.st_mtime_ns} {status.st_ctime_ns}"  # cp -p gives an older file's mtime
@@ -70,15 +69,14 @@ class Cache:
         if kept is not None:
             return kept
         array = make()
-        part = self.folder / f"part-{uuid.uuid4().hex}.npy"
         try:
             # After a power cut an entry may be cut short, which is noticed when it is read.
-            with replace_when_done(entry, part, sync=False):
-                entry.parent.mkdir(parents=True, exist_ok=True)
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            with replace_when_done(entry, sync=False) as part:
                 np.save(part, array)
-        except UserError as error:
-            first, cache = str(error).splitlines()[0], f"the cache {printable(self.folder)}"
-            _warn(f"{first.replace(printable(entry), cache)}; going on without it")
+        except (UserError, OSError) as error:
+            first, cache = str(error).splitlines()[0], f"the cache {self.folder}"
+            _warn(f"{first.replace(str(entry), cache)}; going on without it")
         return array
 
     def reserve(self, entries: Mapping[Path, int]) -> str:
@@ -89,13 +87,13 @@ class Cache:
         """
         missing = [size for entry, size in entries.items() if not os.path.isfile(entry)]
         if not missing:
-            return f"{printable(self.folder)} has all {len(entries)} entries"
+            return f"{self.folder} has all {len(entries)} entries"
         remedy = "free space, choose another --cache_dir, or leave it out"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.folder).close()
         except OSError as error:
-            reason = f"cannot write the cache {printable(self.folder)}: {error.strerror or error}"
+            reason = f"cannot write the cache {self.folder}: {error.strerror or error}"
             raise UserError(f"{reason}\n  {remedy}") from None
         for part in self.folder.glob("part-*"):  # of killed processes, or still being written
             with contextlib.suppress(OSError):
@@ -103,7 +101,7 @@ class Cache:
                     part.unlink()
         free = shutil.disk_usage(self.folder).free
         summary = (
-            f"{printable(self.folder)} lacks {len(missing)} of {len(entries)} entries: "
+            f"{self.folder} lacks {len(missing)} of {len(entries)} entries: "
             f"{sum(missing) / 1e9:.2f} GB to write, {free / 1e9:.2f} GB free"
         )
         if sum(missing) > free:

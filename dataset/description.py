@@ -17,7 +17,7 @@ import scipy.io
 
 from dataset.image_files import IMAGE_EXTENSIONS
 from dataset.labels import LabelIds, LabelSpace
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import read_input
 
 LONGEST_LIST = 10_000_000  # bytes
@@ -90,14 +90,12 @@ def read_list(path: Path) -> list[str]:
     except Exception as error:  # scipy raises a dozen kinds
         reason = reason or getattr(error, "strerror", None) or str(error)
         raise UserError(
-            f"cannot read the list file {printable(path)}: {reason}\n"
+            f"cannot read the list file {path}: {reason}\n"
             "  correct its path, or leave it out: without a list the folder is scanned"
         ) from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not names:
-        raise UserError(
-            f"the list file {printable(path)} is empty\n  write one image per line into it"
-        )
+        raise UserError(f"the list file {path} is empty\n  write one image per line into it")
     return names
 
 
@@ -130,8 +128,8 @@ def files_below(folder: Path) -> set[str]:
                 heapq.heappush(links, f"{name}/")
             elif name.lower().endswith(IMAGE_EXTENSIONS):
                 raise UserError(
-                    f"{printable(entry.path)} is not a file, but a pipe, socket, device or broken "
-                    f"link\n  remove it, or move it out of {printable(folder)}"
+                    f"{entry.path} is not a file, but a pipe, socket, device or broken "
+                    f"link\n  remove it, or move it out of {folder}"
                 )
     return found
 
@@ -144,6 +142,6 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
         return []
     except OSError as error:
         raise UserError(
-            f"cannot read the folder {printable(folder)}: {error.strerror}\n"
+            f"cannot read the folder {folder}: {error.strerror}\n"
             "  make it readable, or move it away"
         ) from None

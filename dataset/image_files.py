@@ -23,7 +23,7 @@ from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import read_input
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -118,8 +118,7 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
             known = f"it is not an image of the formats {', '.join(FORMATS)}"
             reason = known if data else "it is empty"
         raise UserError(
-            f"cannot read {printable(path)}: {reason}\n"
-            "  replace the file, or leave it out with a list file"
+            f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
         ) from None
 
 

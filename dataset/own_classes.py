@@ -32,7 +32,7 @@ import yaml
 
 from dataset.description import Description, Layout
 from dataset.labels import Color, LabelSpace
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import read_input
 
 LONGEST_FILE = 1_000_000  # bytes
@@ -78,12 +78,12 @@ def read_classes(path: str | Path) -> OwnClasses:
         return _own_classes(str(path), yaml.load(text, Loader=_Loader) or "")
     except UserError as error:
         remedy = "correct it; dataset/own_classes.py documents such files, with an example"
-        raise UserError(f"{printable(path)}, {error}\n  {remedy}") from None
+        raise UserError(f"{path}, {error}\n  {remedy}") from None
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         reason = " ".join(getattr(error, "strerror", str(error)).split())
-        reason = printable(reason.replace('in "<file>", ', "at "))
+        reason = reason.replace('in "<file>", ', "at ")
         remedy = "give --classes a YAML file in UTF-8: each key once, indented by spaces"
-        raise UserError(f"cannot read {printable(path)}: {reason}\n  {remedy}") from None
+        raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
 
 
 class _Loader(yaml.BaseLoader):
@@ -107,8 +107,8 @@ def _own_classes(path: str, content: Any) -> OwnClasses:
     colors: dict[str, Color] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
     for name, described in classes.items():
-        key = f"classes.{printable(name)}"
-        if printable(name) != name:
+        key = f"classes.{name}"
+        if name != name:
             raise UserError(f"{key}: a character in the name that cannot be printed")
         values = _mapping(described, key, ("color", *DOMAINS), needed=("color", "source"))
         color = _numbers(values.pop("color"), f"{key}.color", 255)
@@ -132,7 +132,7 @@ def _mapping(
         raise UserError(f"{key}: {_shown(value)} instead of keys with values")
     for name in value:
         if known and name not in known:
-            unknown = printable(name)
+            unknown = name
             raise UserError(f"{key}: unknown key {unknown}; known are {', '.join(known)}")
     for name in needed:
         if name not in value:
@@ -165,7 +165,7 @@ def _layout(value: Any, section: str) -> Layout:
     for name, text in texts.items():
         if not isinstance(text, str):
             raise UserError(f"{section}.{name}: {_shown(text)} instead of text")
-        if printable(text) != text:
+        if text != text:
             raise UserError(
                 f"{section}.{name}: {_shown(text)} has a character that cannot be printed"
             )

@@ -21,7 +21,7 @@ from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image, read_
 from dataset.labels import IGNORE_LABEL
 from dataset.own_classes import OwnClasses
 from dataset.transforms import resize_image
-from utils.errors import UserError, counted, printable
+from utils.errors import UserError, counted
 
 LabelUse = Literal["none", "resized", "own size"]
 """Whether label maps are read, and at which size: the input's for training, their own to score."""
@@ -162,7 +162,7 @@ class SegmentationDataset(Dataset[Sample]):
         label = self._lookup.take(ids)
         if self.labels == "resized" and (label == self.ignore_label).all():
             raise UserError(
-                f"{printable(path)} has no pixel of a known class "
+                f"{path} has no pixel of a known class "
                 f"(found: {np.unique(ids)[:8].tolist()})\n"
                 f"  known ids: {sorted(self.table)}; convert it, or leave the image out by a list"
             )
@@ -224,8 +224,8 @@ class SegmentationDataset(Dataset[Sample]):
             missing = [name for name in names if name not in found]
             if missing:
                 raise UserError(
-                    f"{printable(self.list_file)} names {printable(missing[0])}, which is not in "
-                    f"{printable(self.image_folder)}\n"
+                    f"{self.list_file} names {missing[0]}, which is not in "
+                    f"{self.image_folder}\n"
                     "  correct the list; its entries are paths within that folder"
                 )
             return names
@@ -244,9 +244,9 @@ class SegmentationDataset(Dataset[Sample]):
         if self.description.is_target and self.labels == "none":
             expected.append("images without labels anywhere in it")
         return UserError(
-            f"no images under {printable(self.root)}\n"
-            f"  expected: {printable(' or '.join(expected))} "
-            f"(see {printable(self.description.guide)})\n"
+            f"no images under {self.root}\n"
+            f"  expected: {' or '.join(expected)} "
+            f"(see {self.description.guide})\n"
             "  give the data folder's path; --demo needs no data, and evaluation.py --images "
             "takes any images"
         )
@@ -264,12 +264,12 @@ class SegmentationDataset(Dataset[Sample]):
             verb = "has" if len(missing) == 1 else "have"
             raise UserError(
                 f"{len(missing)} of {counted(len(self), 'image')} {verb} no label map, the first: "
-                f"{printable(self.image_folder / missing[0])}\n"
-                f"  expected: {printable(self.label_file(missing[0]))}\n"
+                f"{self.image_folder / missing[0]}\n"
+                f"  expected: {self.label_file(missing[0])}\n"
                 "  add the label maps, or name the images to use in a list file"
             )
         if not self.table:
             raise UserError(
-                f"no class has label ids for the label maps of {printable(self.label_folder)}\n"
+                f"no class has label ids for the label maps of {self.label_folder}\n"
                 "  give the classes their ids in this data set (--classes)"
             )

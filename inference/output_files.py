@@ -25,7 +25,7 @@ from inference.pictures import (
 )
 from inference.predict import Prediction
 from training.options import EvaluationOptions
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import save_png, whole_file
 from utils.output_folder import OutputFolder
 
@@ -64,16 +64,16 @@ def open_outputs(
     for name, place in places.items():
         if not within.isdisjoint(map(str, (Path(place), *Path(place).parents))):
             raise UserError(
-                f"{printable(folder / name)} lies within the data folder: results would be read "
+                f"{folder / name} lies within the data folder: results would be read "
                 "as images\n  choose another --snapshot_dir"
             )
     written: set[str] = set()
     for name in names:
         path = os.path.join(places[os.path.dirname(name)], os.path.basename(name))
         if path in read or path in written:
-            over = "twice" if path in written else f"over {printable(read[path])}, which is read"
+            over = "twice" if path in written else f"over {read[path]}, which is read"
             raise UserError(
-                f"{printable(folder / name)} would be written {over}\n"
+                f"{folder / name} would be written {over}\n"
                 "  rename the images of this name, or choose another --snapshot_dir"
             )
         written.add(path)
@@ -84,7 +84,7 @@ def open_outputs(
             (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"cannot make the folder {printable(folder / name)}: {error.strerror}\n"
+                f"cannot make the folder {folder / name}: {error.strerror}\n"
                 "  choose another --snapshot_dir"
             ) from None
     return output
@@ -132,7 +132,7 @@ class OutputFiles:
             strange = {path.stem for path in folder.glob("*")} - set(stems)
             if strange:
                 raise UserError(
-                    f"{printable(folder)} holds {printable(min(strange))}, which is not "
+                    f"{folder} holds {min(strange)}, which is not "
                     "one of these images: the benchmark would find it too\n"
                     "  empty the folder, or choose another --snapshot_dir"
                 )

@@ -17,8 +17,8 @@ from inference.output_files import image_files, open_outputs, save_pictures
 from inference.pictures import Picture, color_map, legend, overlay, swatches
 from inference.predict import Prediction, predict_pictures
 from inference.video import VideoFile, write_video
-from training.options import DEMO_EVALUATION, EvaluationOptions
-from utils.errors import UserError, counted, printable
+from training.options import EvaluationOptions
+from utils.errors import UserError, counted
 from utils.files import save_png
 from utils.output_folder import OutputFolder
 
@@ -61,9 +61,7 @@ def predict_own_images(
     """
     source = Path(options.images or "")
     if not os.path.exists(source):
-        raise UserError(
-            f"no image, folder or video {printable(source)}\n  correct the path after --images"
-        )
+        raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
     is_video = not os.path.isdir(source) and source.suffix.lower() not in IMAGE_EXTENSIONS
     _check_options(options, is_video)
     predict = partial(
@@ -93,7 +91,7 @@ def _predict_images(
     names = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS]
     if not names:
         raise UserError(
-            f"no images under {printable(source)}\n"
+            f"no images under {source}\n"
             f"  images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
         )
     images = [parent / name for name in names]
@@ -108,7 +106,7 @@ def _predict_images(
     for stem, (picture, prediction) in zip(bar, predictions, strict=True):
         save_pictures(output.path / stem, picture, prediction, space, options)
     done = f"{counted(len(names), 'image')}: label maps, colors and overlays in "
-    return f"{done}{printable(output.path)}"
+    return f"{done}{output.path}"
 
 
 def _predict_video(
@@ -124,24 +122,22 @@ def _predict_video(
     )
     frames = write_video(path, overlays, video.size, video.frame_rate)
     (width, height), rate = VideoFile(path).size, video.frame_rate
-    done = f"{printable(path)}: {counted(frames, 'frame')} of {width}x{height}, {rate:.6g} per "
+    done = f"{path}: {counted(frames, 'frame')} of {width}x{height}, {rate:.6g} per "
     done += "second, mp4v"
     if (width, height) != video.size:
         taken = f"{video.size[0]}x{video.size[1]}"
-        done += f" (which takes even sizes: {printable(source.name)} is {taken})"
+        done += f" (which takes even sizes: {source.name} is {taken})"
     if frames < video.announced:
         announced = counted(video.announced, "frame")
-        done += f"\n{printable(source)} announces {announced}, {frames} could be read"
+        done += f"\n{source} announces {announced}, {frames} could be read"
     return done
 
 
 def _check_options(options: EvaluationOptions, is_video: bool) -> None:
     refused = REFUSED | (REFUSED_FOR_VIDEOS if is_video else {})
-    if options.demo:  # sets these for its own images
-        refused = {name: why for name, why in refused.items() if name not in DEMO_EVALUATION}
     given = [f"--{name} ({why})" for name, why in refused.items() if getattr(options, name)]
     if given:
         raise UserError(
-            f"--images {printable(options.images)} takes no {' and no '.join(given)}\n"
+            f"--images {options.images} takes no {' and no '.join(given)}\n"
             "  leave out what it does not take"
         )

@@ -19,7 +19,7 @@ from dataset.segmentation_dataset import SegmentationDataset
 from dataset.transforms import resize_image
 from inference.metrics import confusion_matrix
 from model.SEAN import network_input
-from utils.errors import UserError, printable
+from utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _check_finite(predictions: Sequence[Prediction], names: Sequence[str]) -> No
     for name, is_finite in zip(names, finite.tolist(), strict=True):
         if not is_finite:
             raise UserError(
-                f"the network's outputs are not finite for {printable(name)}\n"
+                f"the network's outputs are not finite for {name}\n"
                 "  give another checkpoint: this one is damaged, or its training had diverged"
             )
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from inference.pictures import Picture
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import replace_when_done
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are ours to tell
@@ -44,7 +44,7 @@ class VideoFile:
         self.frame_rate = self._capture.get(cv2.CAP_PROP_FPS)
         if not (found and self.frame_rate > 0 and math.isfinite(self.frame_rate)):
             raise UserError(
-                f"cannot read {printable(path)} as a video: it is not one, is damaged, or has no "
+                f"cannot read {path} as a video: it is not one, is damaged, or has no "
                 "frame rate\n"
                 "  convert it with `ffmpeg -i FILE new.mp4`; images are recognized by their "
                 "extension"
@@ -87,7 +87,7 @@ def write_video(
         try:
             if not writer.isOpened():
                 raise UserError(
-                    f"cannot write {printable(path)}: no mp4v video of {size[0]}x{size[1]}, "
+                    f"cannot write {path}: no mp4v video of {size[0]}x{size[1]}, "
                     f"{frame_rate:g} frames a second\n  choose another --snapshot_dir or size"
                 )
             for frame in frames:
@@ -98,7 +98,7 @@ def write_video(
         written = int(cv2.VideoCapture(str(part), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
         if written != count:  # OpenCV drops what it cannot write, and does not say so
             raise UserError(
-                f"cannot write {printable(path)}: {written} of {count} frames arrived\n"
+                f"cannot write {path}: {written} of {count} frames arrived\n"
                 "  free space, or choose another --snapshot_dir; all frames must have one size"
             )
     return count
@@ -109,7 +109,7 @@ def _utf8(path: Path) -> str:
     text = str(path)
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise UserError(
-            f"{printable(path)}: videos are not read from or written to a path that is not UTF-8\n"
+            f"{path}: videos are not read from or written to a path that is not UTF-8\n"
             "  rename the file or folder"
         )
     return text

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from model.SEAN import SEANet
-from utils.errors import UserError, counted, printable
+from utils.errors import UserError, counted
 from utils.files import load_tensors
 
 VERSION = 2
@@ -126,7 +126,7 @@ def load_network(
     ):
         if given not in (None, value):
             raise UserError(
-                f"{option} contradicts {printable(path)}: it was trained with {words}\n"
+                f"{option} contradicts {path}: it was trained with {words}\n"
                 "  leave the option out: it is read from the checkpoint"
             )
     with torch.device("meta"):  # without drawing weights that the file replaces
@@ -146,13 +146,13 @@ def load_state(network: SEANet, state: StateDict, source: str | Path, **how: boo
     except RuntimeError as error:
         differences = textwrap.shorten(str(error).partition("\n")[2], 400, placeholder=" ...")
         raise UserError(
-            f"{printable(source)} is not a checkpoint of this network: {printable(differences)}\n"
+            f"{source} is not a checkpoint of this network: {differences}\n"
             "  give a state dict with the names and shapes of SEANet's"
         ) from None
     for name, parameter in network.float().named_parameters():
         if not parameter.isfinite().all():
             raise UserError(
-                f"{printable(source)}: {name} holds numbers that are not finite\n"
+                f"{source}: {name} holds numbers that are not finite\n"
                 "  give another file: this one is damaged, or its training had diverged"
             )
 
@@ -169,7 +169,7 @@ def read_state_dict(path: str | Path) -> StateDict:
     """
     if not os.path.isfile(path):
         raise UserError(
-            f"no checkpoint {printable(path)}\n"
+            f"no checkpoint {path}\n"
             "  train first, or give the path of one that training has written (--restore_from)"
         )
     state = load_tensors(path, MOST_BYTES)
@@ -177,7 +177,7 @@ def read_state_dict(path: str | Path) -> StateDict:
         isinstance(name, str) and is_dense(value) for name, value in state.items()
     ):
         raise UserError(
-            f"{printable(path)} is not a state dict of dense, unquantized tensors\n"
+            f"{path} is not a state dict of dense, unquantized tensors\n"
             "  to continue a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
             "and in the files named after their score"
         )
@@ -205,7 +205,7 @@ def class_count(state: StateDict, source: str | Path) -> int:
     bias = state.get(CLASSIFIER_BIAS)
     if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
         raise UserError(
-            f"{printable(source)} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
+            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
             f"fits 2 to {MOST_CLASSES} classes\n"
             "  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
         )
@@ -220,7 +220,7 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
         return None
     if values.get("normalize_colors"):
         raise UserError(
-            f"{printable(path)} normalizes the colors of its images, which this version of the "
+            f"{path} normalizes the colors of its images, which this version of the "
             "project no longer does\n  train again, or use the version that wrote the file"
         )
     try:
@@ -251,6 +251,6 @@ def _read_info(state: StateDict, num_classes: int, path: str | Path) -> Checkpoi
     except Exception:  # values of other types fail in many ways
         pass
     raise UserError(
-        f"{printable(path)}: its description (classes, variant, input size) is damaged, or of a "
+        f"{path}: its description (classes, variant, input size) is damaged, or of a "
         "later version of this project\n  fetch or save the file again"
     )

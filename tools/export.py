@@ -8,7 +8,6 @@ The graph is the network alone. What the images must be is written into the file
 
 from __future__ import annotations
 
-from utils.errors import UserError, exit_on_error, printable  # isort: skip
 import importlib.util
 import io
 import json
@@ -24,6 +23,7 @@ from torch.export import Dim
 from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import MEAN_BGR, SEANet
 from utils.command_line import Parser, integer, size
+from utils.errors import UserError, exit_on_error
 from utils.files import whole_file
 
 EXTENSIONS = {"onnx": ".onnx", "torch_export": ".pt2"}
@@ -119,11 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.format == "onnx" and missing:
         raise UserError(f"--format onnx needs {missing[0]}\n  pip install onnx onnxscript")
     if os.path.lexists(output):
-        raise UserError(f"{printable(output)} exists\n  choose another --output, or remove it")
+        raise UserError(f"{output} exists\n  choose another --output, or remove it")
     with whole_file(output) as file:
         export(network, options.format, file, describe(network, info))
     megabytes = output.stat().st_size / 1e6
-    print(f"{printable(output)}: {network.num_classes} classes, {megabytes:.0f} MB")
+    print(f"{output}: {network.num_classes} classes, {megabytes:.0f} MB")
 
 
 if __name__ == "__main__":

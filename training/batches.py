@@ -17,7 +17,7 @@ from training.distributed import Processes
 from training.options import TrainingOptions
 from training.saved_state import CLASSES
 from training.train_step import DomainBatch
-from utils.errors import UserError, counted, printable
+from utils.errors import UserError, counted
 
 
 class DomainBatches:
@@ -57,7 +57,7 @@ class DomainBatches:
         self.iterations = len(self.source_order)
         if self.iterations == 0:
             raise UserError(
-                f"{printable(source.root)} has {counted(len(source), 'source image')}, too few for "
+                f"{source.root} has {counted(len(source), 'source image')}, too few for "
                 f"one iteration of {self.global_batch}\n  give a smaller --batch_size"
             )
         workers = options.num_workers

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from training.distributed import Processes
 from training.train_step import StepResult
-from utils.errors import DivergenceError, printable
+from utils.errors import DivergenceError
 
 
 class History:
@@ -51,10 +51,10 @@ class History:
         rows = rows.float().cpu()  # (n, 6)
         bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
-            images = ", ".join(map(printable, names[bad[0]]))
+            images = ", ".join(map(str, names[bad[0]]))
             raise DivergenceError(
                 f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
-                f"images {images}\n  {printable(self.checkpoint)} and earlier files were saved "
+                f"images {images}\n  {self.checkpoint} and earlier files were saved "
                 "before; look at these images and labels, or lower --learning_rate"
             )
         self.unread.clear()

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from training.run_files import RunFiles
-from utils.errors import UserError, printable
+from utils.errors import UserError
 
 
 class Log:
@@ -61,7 +61,7 @@ class Log:
         """
         if not self.show:
             return
-        text = printable(text)
+        text = text
         _append(self.files.log, text)
         if console:
             self.bar.write(text)
@@ -152,7 +152,7 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"cannot write {printable(path)}: {error.strerror or error}\n"
+            f"cannot write {path}: {error.strerror or error}\n"
             "  remove what is in the way, or free some space; then --resume"
         ) from None
 
@@ -184,7 +184,7 @@ def _open_board(folder: Path, done: int) -> Any:
         ) from None
     if os.fsencode(folder).decode(errors="ignore") != str(folder):
         raise UserError(
-            f"--tensorboard: {printable(folder)} is not UTF-8\n"
+            f"--tensorboard: {folder} is not UTF-8\n"
             "  choose another --snapshot_dir, or leave --tensorboard out"
         )
     with _writing(folder):

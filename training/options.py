@@ -10,11 +10,6 @@ from typing import Any
 
 from utils.command_line import Size, integer, number, option, size
 
-DEMO_FOLDER = "data/demo"
-DEMO_RUNS = "Snap/demo"
-DEMO_BASELINE = f"{DEMO_RUNS}/source_only/GTA_TeacherNet.pth"
-
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -154,7 +149,6 @@ class TrainingOptions(CommonOptions):
     no_shuffle: bool = option(False, "take the images in list order")
     deterministic: bool = option(False, "bit-equal runs on a GPU, more slowly; CPU runs always are")
     compile: bool = option(False, "compile the networks with torch.compile")
-    demo: bool = option(False, f"draw a small data set into {DEMO_FOLDER} and train on it")
 
     @property
     def adapts(self) -> bool:
@@ -195,12 +189,6 @@ class TrainingOptions(CommonOptions):
             "cache_dir": self.cache_dir,
             "own_classes": own_classes,
         }
-
-    def replaces_demo(self, prefix: str) -> bool:
-        """Whether this run overwrites the results of an earlier demo, on the same data."""
-        folders = (self.data_dir_source, self.data_dir_target, self.data_dir_scored)
-        has_its_data = all(folder.startswith(f"{DEMO_FOLDER}/") for folder in folders)
-        return self.demo and has_its_data and self.snapshot_dir == f"{DEMO_RUNS}/{prefix}"
 
 
 @dataclass(frozen=True)
@@ -246,38 +234,3 @@ class EvaluationOptions(CommonOptions):
     report: bool = option(
         False, "also write report.html, one page: scores, confusion matrix, the worst images"
     )
-    demo: bool = option(False, "evaluate what `SEAN_GTA5.py --demo` trained")
-
-
-DEMO_EVALUATION: dict[str, Any] = {
-    "data_dir": f"{DEMO_FOLDER}/Cityscapes",
-    "restore_from": f"{DEMO_RUNS}/GTA/GTA_TeacherNet.pth",
-    "snapshot_dir": f"{DEMO_RUNS}/Maps",
-    "save_panels": True,
-    "report": True,
-}
-"""Values of evaluation.py's options with --demo, where the command line gives none."""
-
-
-def demo_training(prefix: str, source: str) -> dict[str, Any]:
-    """Return the values of options with --demo, where the command line gives none.
-
-    Args:
-        prefix: GTA or Synthia.
-        source: folder of the drawn source data: GTA5 or SYNTHIA.
-    """
-    return {
-        "data_dir_source": f"{DEMO_FOLDER}/{source}",
-        "data_dir_target": f"{DEMO_FOLDER}/Cityscapes",
-        "snapshot_dir": f"{DEMO_RUNS}/{prefix}",
-        "target_split": "train",
-        "restore_from": "none",
-        "width": 0.125,
-        "input_size": (192, 96),
-        "input_size_target": (256, 128),
-        "batch_size": 2,
-        "learning_rate": 1e-3,
-        "lr_schedule": "poly",
-        "max_iters": 700,
-        "val_interval": 350,
-    }

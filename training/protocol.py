@@ -8,7 +8,7 @@ from pathlib import Path
 from dataset.cache import Cache
 from dataset.segmentation_dataset import SegmentationDataset
 from training.options import TrainingOptions
-from utils.errors import UserError, counted, printable
+from utils.errors import UserError, counted
 
 
 def check_experiment(
@@ -39,8 +39,8 @@ def check_experiment(
         for folder in (dataset.image_folder, dataset.label_folder):
             if place.is_relative_to(os.path.realpath(folder)):
                 raise UserError(
-                    f"--snapshot_dir {printable(options.snapshot_dir)} lies in a folder of data\n"
-                    f"  choose one outside {printable(folder)}: its pictures would become images"
+                    f"--snapshot_dir {options.snapshot_dir} lies in a folder of data\n"
+                    f"  choose one outside {folder}: its pictures would become images"
                 )
     same_folder = scored is not None and target.image_folder == scored.image_folder
     if options.target_split != "val" and same_folder:
@@ -73,7 +73,7 @@ def describe_protocol(
     else:
         network = "student" if options.score == "student" else "teacher"
         kept = f"the {network} that scores best on the val images of {scored.root}"
-    return printable(f"{learns}; keeps {kept}")
+    return f"{learns}; keeps {kept}"
 
 
 def describe_data(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import read_input, whole_file
 
 MOST_BYTES = 500_000_000
@@ -32,16 +32,14 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {printable(path)}: {reason}\n  {remedy}") from None
+        raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
     records = []
     for number, line in enumerate([*lines, last], 1):
         record = _parse(line)
         if record is not None:
             records.append(record)
         elif number <= len(lines):
-            raise UserError(
-                f"{printable(path)}, line {number}: not a record of a training run\n  {remedy}"
-            )
+            raise UserError(f"{path}, line {number}: not a record of a training run\n  {remedy}")
     return records
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import warnings
@@ -17,7 +16,7 @@ from training.curves import curves_figure
 from training.options import TrainingOptions
 from training.records import read_records
 from training.saved_state import check_saved, check_unchanged
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import load_tensors, save_tensors, whole_file
 from utils.output_folder import OutputFolder
 
@@ -80,11 +79,9 @@ class RunFiles:
             if saved:
                 check_unchanged(saved, options, fixed)
             return saved, warning
-        if is_main and options.replaces_demo(self.prefix) and not self.folder.is_symlink():
-            self._empty()
         if is_main and self._present():
             raise UserError(
-                f"{printable(self.folder)} holds an earlier run\n"
+                f"{self.folder} holds an earlier run\n"
                 "  continue it with --resume, or choose another --snapshot_dir"
             )
         return None, ""
@@ -95,16 +92,6 @@ class RunFiles:
         states = (self.last, self.complete, self.previous)
         best = self.folder.glob(f"{self.prefix}2Cityscapes_epoch*batch*tgt_miu_*.pth")
         return [*filter(os.path.lexists, (*names, *states)), *best]
-
-    def _empty(self) -> None:
-        """Remove the files of a run; links are not followed, and other files stay."""
-        events = [] if self.board.is_symlink() else self.board.glob("events.out.tfevents.*")
-        for path in (*events, *self._present()):
-            with contextlib.suppress(OSError):  # what cannot be removed is still `_present`
-                if path.is_dir() and not path.is_symlink():
-                    path.rmdir()
-                else:
-                    path.unlink()
 
     def load_last(self) -> tuple[dict[str, Any] | None, str]:
         """Read the newest complete checkpoint.
@@ -132,16 +119,16 @@ class RunFiles:
             return {**state, "path": path}, "; ".join(warnings)
         if warnings:
             raise UserError(
-                f"{printable(self.last)} and {self.previous.name} are damaged or missing: "
+                f"{self.last} and {self.previous.name} are damaged or missing: "
                 f"{warnings[0]}\n  start a new run in another --snapshot_dir, with --restore_from "
                 "a file that is named after its score"
             )
         if os.path.exists(self.final):
             raise UserError(
-                f"{printable(self.folder)} holds a finished run, but no last.pth to continue from\n"
+                f"{self.folder} holds a finished run, but no last.pth to continue from\n"
                 "  choose another --snapshot_dir"
             )
-        return None, f"no last.pth in {printable(self.folder)} yet: starting from the beginning"
+        return None, f"no last.pth in {self.folder} yet: starting from the beginning"
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Save a checkpoint; the one before it is kept.
@@ -156,8 +143,8 @@ class RunFiles:
             os.replace(self.complete, self.last)
         except OSError as error:
             raise UserError(
-                f"cannot write {printable(self.last)}: {error.strerror}\n"
-                f"  {printable(self.complete)} is complete, and --resume continues from it; remove "
+                f"cannot write {self.last}: {error.strerror}\n"
+                f"  {self.complete} is complete, and --resume continues from it; remove "
                 "what is in the way"
             ) from None
         self.damaged.clear()
@@ -178,7 +165,7 @@ class RunFiles:
         Raises:
             UserError: one of them cannot be read or written.
         """
-        figure = curves_figure(read_records(self.metrics), printable(self.folder))
+        figure = curves_figure(read_records(self.metrics), str(self.folder))
         with whole_file(self.curves) as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the folder's name can be in any script
             figure.savefig(file, format="png")

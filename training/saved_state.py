@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,7 @@ import torch
 
 from model.checkpoint import is_dense
 from training.options import TrainingOptions
-from utils.command_line import changed_options
-from utils.errors import UserError, printable
+from utils.errors import UserError
 
 FIELDS = {
     *("student", "teacher", "optimizer", "progress", "history", "random", "options", "data"),
@@ -76,7 +75,7 @@ def restoring(field: str, path: Path) -> Iterator[None]:
 
 def _refusal(path: Path, reason: str) -> UserError:
     return UserError(
-        f"{printable(path)} was not written by this version of the project: {reason}\n  resume it "
+        f"{path} was not written by this version of the project: {reason}\n  resume it "
         "with the version that wrote it, or start a new run in another --snapshot_dir with "
         "--restore_from a teacher in this folder"
     )
@@ -153,11 +152,21 @@ def check_unchanged(saved: dict[str, Any], options: TrainingOptions, fixed: dict
     for part, digest in fixed["data"].items():
         if digest != saved["data"].get(part):
             own = options.classes if part == CLASSES else None
-            changed.append(f"other {part}" + (f" in {printable(own)}" if own else ""))
+            changed.append(f"other {part}" + (f" in {own}" if own else ""))
     if changed:
         raise UserError(
-            f"{printable(saved['path'])} was trained with other options or data: "
+            f"{saved['path']} was trained with other options or data: "
             f"{', '.join(changed)}\n"
             "  give the same ones; or start a new run in another --snapshot_dir, with "
             "--restore_from a teacher of this one"
         )
+
+
+def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
+    """Return the fixed options that differ from a saved run's, as text."""
+    changed = []
+    for field in fields(config):
+        now, before = getattr(config, field.name), saved.get(field.name, field.default)
+        if field.metadata["fixed"] and now != before:
+            changed.append(f"--{field.name} {before} -> {now}")
+    return changed

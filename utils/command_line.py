@@ -1,4 +1,4 @@
-"""Command lines: derived from dataclasses of options, checked, compared."""
+"""Command lines: derived from dataclasses of options, checked, shown in groups."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ import argparse
 import dataclasses
 import functools
 import math
-import os
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
-
-from utils.errors import printable
 
 LARGEST_SIDE = 16384
 """Of an image, in pixels; a typing mistake beyond it would exhaust the memory."""
@@ -27,7 +23,7 @@ def option(
     parse: Callable[[str], Any] = str,
     choices: Sequence[str] | None = None,
     fixed: bool = True,
-    implies: dict[str, dict[str, Any]] | None = None,
+    group: str = "options",
 ) -> Any:
     """Declare an option.
 
@@ -37,10 +33,10 @@ def option(
         parse: turns the command line's text into the value, or raises ValueError.
         choices: allowed values, if there are few.
         fixed: whether a resumed run must have the same value.
-        implies: for each of its values, the values of other options that are not given.
+        group: heading in ``--help``.
     """
-    metadata = {"parse": parse, "choices": choices, "fixed": fixed, "implies": implies or {}}
-    return dataclasses.field(default=default, metadata={"help": help, **metadata})
+    metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed, "group": group}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def number(
@@ -74,94 +70,61 @@ def size(text: str) -> Size:
 size.__name__ = f"size, as WIDTH,HEIGHT with both from 8 to {LARGEST_SIDE}"
 
 
-class Parser(argparse.ArgumentParser):
-    """A command line parser; a mistake ends the process with one message and status 2.
+def spellings(name: str) -> list[str]:
+    """Return an option's name with ``_`` and with ``-``; both are accepted."""
+    return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
-    Every option is accepted with ``-`` and with ``_``. Abbreviations are not accepted. Line breaks
-    in the description are kept.
-    """
+
+class Parser(argparse.ArgumentParser):
+    """A command line parser without abbreviations; a mistake is one message and status 2."""
 
     def __init__(self, description: str) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(description=description, formatter_class=formatter, allow_abbrev=False)
 
-    def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
-        """Declare an option or argument, as argparse does."""
-        spellings = [spelling for name in names for spelling in (name, name.replace("_", "-"))]
-        return super().add_argument(*dict.fromkeys(spellings), **settings)
-
-    def _print_message(self, message: str, file: Any = None) -> None:
-        """Write, as argparse does, but let it be known if that fails."""
-        (file or sys.stderr).write(message)
-
     def error(self, message: str) -> NoReturn:
         """End the process."""
-        self.exit(2, f"error: {printable(message)}\n  `{self.prog} --help` lists the options\n")
+        self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
 
 
 def read_options(
-    defaults: Config,
-    description: str,
-    demo: dict[str, Any] | None = None,
-    arguments: Sequence[str] | None = None,
+    defaults: Config, description: str, arguments: Sequence[str] | None = None
 ) -> Config:
     """Read the command line.
 
     Args:
         defaults: values of options that are not given.
         description: the first line of the help text.
-        demo: values of options that are not given, with ``--demo``; None if there is no demo.
         arguments: the words of the command line; by default the process's own.
 
     Returns:
         The options. A mistake ends the process with one message and status 2.
     """
     parser = Parser(description)
+    groups: dict[str, Any] = {}
     for field in dataclasses.fields(defaults):
-        if field.name == "demo" and demo is None:
-            continue
-        value = getattr(defaults, field.name)
-        settings: dict[str, Any] = {"help": field.metadata["help"].replace("%", "%%")}
+        value, about = getattr(defaults, field.name), field.metadata
+        settings: dict[str, Any] = {"help": about["help"].replace("%", "%%")}
         if get_type_hints(type(defaults))[field.name] is bool:
             settings["action"] = "store_true"
         else:
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            settings["choices"] = field.metadata["choices"]
-            settings["type"] = field.metadata["parse"]
-            settings["metavar"] = "|".join(field.metadata["choices"] or ()) or "X"
+            settings |= {"choices": about["choices"], "type": about["parse"]}
+            settings["metavar"] = "|".join(about["choices"] or ()) or "X"
             settings["help"] += "" if value is None else f" (default: {shown})"
-        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **settings)
-    given = vars(parser.parse_args(arguments))
-    implied = dict(demo or {}) if given.get("demo") else {}
-    for field in dataclasses.fields(defaults):
-        implied |= field.metadata["implies"].get(given.get(field.name), {})
-    return dataclasses.replace(defaults, **{**implied, **given})
+        if about["group"] not in groups:
+            groups[about["group"]] = parser.add_argument_group(about["group"])
+        groups[about["group"]].add_argument(
+            *spellings(field.name), default=argparse.SUPPRESS, **settings
+        )
+    return dataclasses.replace(defaults, **vars(parser.parse_args(arguments)))
 
 
 def as_arguments(config: Any) -> str:
-    """Return the options as words that can be pasted after a program's name, in a shell."""
+    """Return all options as words that can be pasted after a program's name, in a shell."""
     words = []
     for name, value in dataclasses.asdict(config).items():
-        if value is True:
-            words.append(f"--{name}")
-        elif value is not None and value is not False:
+        if value is not None and value is not False:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words.append(f"--{name}={_quoted(text)}")  # a value can begin with -
-    return " ".join(words)
-
-
-def _quoted(text: str) -> str:
-    """Quote for a shell; of a name with control characters or bad UTF-8, byte by byte."""
-    if printable(text) == text:
-        return shlex.quote(text)
-    return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(text)) + "'"
-
-
-def changed_options(config: Any, saved: dict[str, Any]) -> list[str]:
-    """Return the fixed options that differ from a saved run's, as text."""
-    changed = []
-    for field in dataclasses.fields(config):
-        now, before = getattr(config, field.name), saved.get(field.name, field.default)
-        if field.metadata["fixed"] and now != before:
-            changed.append(f"--{field.name} {printable(before)} -> {printable(now)}")
-    return changed
+            words.append(f"--{name}" if value is True else f"--{name}={text}")
+    return shlex.join(words)

@@ -1,4 +1,4 @@
-"""Where to compute, at which precision, and with which random numbers."""
+"""Where and in which precision networks run, and the random generators there."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import Tensor, nn
 
 from utils.errors import UserError
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
 
 def choose_device(name: str) -> torch.device:
     """Turn ``--device`` into a device.
 
     Args:
-        name: cpu, cuda, mps, or auto: the first of CUDA, MPS, CPU that is available. With several
+        name: one of `DEVICES`; auto is the first of CUDA, MPS, CPU that is available. With several
             CUDA devices, torchrun's LOCAL_RANK selects one.
 
     Raises:
-        UserError: the device is not available.
+        UserError: the device is not available, or there are fewer than processes.
     """
     available = {
         "cuda": torch.cuda.is_available(),
@@ -31,36 +33,32 @@ def choose_device(name: str) -> torch.device:
         name = next(device for device, there in available.items() if there)
     if not available[name]:
         raise UserError(f"no {name} device on this machine\n  use --device cpu, or auto")
-    if name == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
-        torch.backends.cudnn.benchmark = True  # input sizes are fixed: keep the fastest algorithm
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    rank, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+    if rank >= count:
+        raise UserError(
+            f"process {rank + 1} of this machine has no GPU: there are {count}\n"
+            f"  start at most {count} with --nproc_per_node, or use --device cpu"
+        )
+    torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
+    torch.backends.cudnn.benchmark = True  # input sizes are fixed: keep the fastest algorithm
+    torch.cuda.set_device(rank)
+    return torch.device("cuda", rank)
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Turn ``--precision`` into fp32 or bf16; warn of a bf16 that the device has to emulate.
-
-    Args:
-        name: fp32, bf16, or auto: bf16 if the device has instructions for it.
-        device: where the networks run.
-    """
+    """Turn ``--precision`` (fp32, bf16, auto) into fp32 or bf16; warn of an emulated bf16."""
     native = False
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
         found = torch.cpu.get_capabilities()
         native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-    if name == "auto":
-        return "bf16" if native else "fp32"
     if name == "bf16" and not native:
-        print(
-            f"warning: this {device.type} has no bfloat16 instructions: --precision bf16 is many "
-            "times slower than fp32 here; --precision auto avoids it",
-            file=sys.stderr,
-        )
-    return name
+        text = f"this {device.type} has no bfloat16 instructions: --precision bf16 is many times"
+        print(f"warning: {text} slower than fp32; --precision auto avoids it", file=sys.stderr)
+    return ("bf16" if native else "fp32") if name == "auto" else name
 
 
 def place(network: nn.Module, device: torch.device) -> None:

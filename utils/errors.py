@@ -1,9 +1,4 @@
-"""Errors that end a program with one clear message.
-
-Programs import this module before all others: Ctrl-C then ends them at once while libraries are
-being imported, where an exception would print a traceback or be lost. Inside `exit_on_error` it is
-Python's exception again.
-"""
+"""Errors and signals that end a program with one clear message."""
 
 from __future__ import annotations
 
@@ -13,11 +8,11 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from types import FrameType
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-LONGEST_LINE = 1000  # of a message; names and values from a file can have any length
 
 
 class UserError(Exception):
@@ -32,28 +27,38 @@ class DivergenceError(UserError):
     status = 3
 
 
-def printable(name: object) -> str:
-    """Return a file name with control characters and bytes that are not UTF-8 escaped.
-
-    Files that others named could otherwise forge lines of a message.
-    """
-    text = str(name).encode(errors="backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def counted(count: int, noun: str) -> str:
     """Return a number of things in words, such as ``1 image`` or ``2 images``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 @contextlib.contextmanager
-def exit_on_error() -> Iterator[None]:
-    """End the program with one message and the error's status, and never with a traceback.
+def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]:
+    """Handle signals while the block runs, such as SIGTERM.
 
-    130 after Ctrl-C; 143 after SIGTERM, with files that are half written removed; 141, without a
-    message, when nobody reads the output any more. Texts that the console's encoding lacks are
-    printed with escapes, and output that the program was started without goes nowhere. Use it as a
-    decorator of ``main``.
+    Signals that the system lacks, or that this process was started to ignore (nohup, a background
+    job), are left alone; so are all of them outside the main thread, where Python allows no change.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in names if is_main and hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    before = {n: found for n, found in before.items() if found not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, found in before.items():
+            signal.signal(number, found)
+
+
+@contextlib.contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End the program with one message and the error's status; use it as a decorator of ``main``.
+
+    130 after Ctrl-C; 143 after SIGTERM (129 after SIGHUP), with half-written files removed; 141,
+    without a message, when nobody reads the output any more. Names that the console cannot show are
+    printed with escapes.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -61,60 +66,36 @@ def exit_on_error() -> Iterator[None]:
             setattr(sys, name, open(os.devnull, "w"))
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    before = signal.signal(signal.SIGTERM, _end)
-    is_program = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    if is_program:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        try:
-            yield
-        except UserError as error:
-            lines = f"error: {error}".split("\n")
-            print("\n".join(printable(_shortened(line)) for line in lines), file=sys.stderr)
-            sys.exit(error.status)
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
-        finally:
-            sys.stdout.flush()
+        with handling(_end, "SIGTERM", "SIGHUP"):
+            try:
+                yield
+            except UserError as error:
+                print(f"error: {error}", file=sys.stderr)
+                sys.exit(error.status)
+            except KeyboardInterrupt:
+                sys.exit(128 + signal.SIGINT)
+            finally:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        sys.exit(141)
     except OSError as error:
-        is_closed = isinstance(error, BrokenPipeError)
-        if not is_closed and error.errno not in NO_SPACE:
+        if error.errno not in NO_SPACE:
             raise
-        if not is_closed:
-            text = f"error: cannot write {printable(error.filename or 'the output')}: "
-            with contextlib.suppress(OSError):
-                print(
-                    text + f"{error.strerror}\n  free some space, or write elsewhere",
-                    file=sys.stderr,
-                )
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in (1, 2):  # Python flushes both at its end, and would say that it failed
-            os.dup2(nothing, descriptor)
-        sys.exit(128 + signal.SIGPIPE if is_closed else UserError.status)
-    finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
-        if is_program:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        message = f"error: cannot write {error.filename or 'the output'}: {error.strerror}"
+        with contextlib.suppress(OSError):
+            print(f"{message}\n  free some space, or write elsewhere", file=sys.stderr)
+        _discard_output()
+        sys.exit(UserError.status)
 
 
-def _shortened(line: str) -> str:
-    half = LONGEST_LINE // 2
-    return line if len(line) <= LONGEST_LINE else f"{line[:half]} ... {line[-half:]}"
+def _discard_output() -> None:
+    """Keep Python from flushing both streams at its end, which would fail once more."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nothing, descriptor)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
+def _end(number: int, frame: Any) -> None:
     sys.exit(128 + number)
-
-
-def _end_during_imports() -> None:
-    frame: FrameType | None = sys._getframe(1)
-    while frame and (frame.f_globals is globals() or "importlib" in frame.f_code.co_filename):
-        frame = frame.f_back
-    names = frame.f_globals if frame else {}
-    is_program = names.get("__name__") == "__main__" and "__file__" in names  # no notebook
-    # Jobs in the background of a script ignore Ctrl-C, and go on doing so.
-    if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-_end_during_imports()

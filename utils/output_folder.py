@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from utils.errors import UserError, printable
+from utils.errors import UserError
 from utils.files import read_input, remove_parts, whole_file
 
 LOCK, WRITTEN = ".lock", ".written.json"
@@ -36,7 +36,7 @@ class OutputFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        shown, remedy = printable(path), "choose another folder for output"
+        shown, remedy = path, "choose another folder for output"
         try:
             path.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -49,7 +49,7 @@ class OutputFolder:
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EAGAIN):
                 raise UserError(f"cannot lock {shown}: {error.strerror}\n  {remedy}") from None
-            holder = printable(self._read()) or "another process"
+            holder = self._read() or "another process"
             raise UserError(
                 f"{shown} is in use by {holder}\n  wait until it ends, or {remedy}"
             ) from None
@@ -83,13 +83,13 @@ class OutputFolder:
             ours = set()
         except (OSError, ValueError, TypeError, RecursionError):
             raise UserError(
-                f"{printable(file)}, the list of files written into this folder, is damaged\n"
+                f"{file}, the list of files written into this folder, is damaged\n"
                 "  empty the folder, or choose another one for output"
             ) from None
         for name in sorted(names - ours):
             if os.path.lexists(self.path / name):
                 raise UserError(
-                    f"{printable(self.path / name)} would be replaced, and this program did not "
+                    f"{self.path / name} would be replaced, and this program did not "
                     "write it\n  move it away, or choose another folder for output"
                 )
         if names - ours:
