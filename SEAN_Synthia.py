@@ -2,9 +2,11 @@
 
     python SEAN_Synthia.py --data_dir_source data/SYNTHIA --data_dir_target data/Cityscapes
 
-The method is `train_step` in training/train_step.py, called by `train` in
-training/loop.py. The network is `SEANet` in model/SEAN.py.
+One iteration of the method is `train_step` in training/train_step.py, the network is `SEANet` in
+model/SEAN.py. What happens between two iterations is in training/run.py.
 """
+
+from typing import Any
 
 import torch
 
@@ -15,26 +17,15 @@ from dataset.synthia_dataset import SynthiaDataset
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from training.loop import train
+from training.checkpoints import initial_weights
 from training.options import TrainingOptions
-from training.run_files import can_resume
+from training.run import Run
+from training.train_step import train_step
 from utils.command_line import read_options
 from utils.errors import exit_on_error
 
-PREFIX = "Synthia"  # of the names of output files
-# The paper's values; other defaults are in training/options.py.
-EXPERIMENT = TrainingOptions(
-    data_dir_source="data/SYNTHIA",
-    data_dir_target="data/Cityscapes",
-    input_size=(1024, 512),  # width, height
-    learning_rate=1e-5,
-    weight_decay=5e-5,
-    num_epoch=6,
-    noise=0.1,
-    teacher_alpha=0.99,
-    st_weight=0.3,
-    attention_threshold=0.3,
-)
+EXPERIMENT = TrainingOptions(data_dir_source="data/SYNTHIA", attention_threshold=0.3)
+"""Other values of the paper are the defaults in training/options.py."""
 
 
 @exit_on_error()
@@ -43,30 +34,34 @@ def main() -> None:
     options = read_options(EXPERIMENT, "SYNTHIA to Cityscapes.")
     own_classes = read_classes(options.classes) if options.classes else None
 
+    # The networks: the teacher starts as a copy of the student.
     torch.manual_seed(options.seed)
     num_classes = options.num_classes or (own_classes or CLASSES_16).num_classes
-    variant = options.uses_attention, options.width
-    student = SEANet(num_classes, options.classifier_branches, *variant)
-    initialization = initialize(student, "none" if can_resume(options) else options.restore_from)
+    branches, attention = options.classifier_branches, options.uses_attention
+    student = SEANet(num_classes, branches, attention, options.width)
+    weights = initialize(student, initial_weights(options))
     teacher = make_teacher(student)
 
-    reading = options.reading(own_classes)
-    target = Cityscapes16Dataset(
-        options.data_dir_target, list_file=options.data_list_target, split=options.target_split,
-        labels="none", **reading,
-    )  # fmt: skip
-    scored = None  # photographs without labels cannot be scored
+    # The data: labelled source images, target images without labels, and what is scored.
+    size = options.input_size
+    reading: Any = {"ignore_label": options.ignore_label, "own_classes": own_classes}
+    folder, images = options.data_dir_target, options.data_list_target
+    target = Cityscapes16Dataset(folder, size, images, options.target_split, "none", **reading)
+    if options.oracle:
+        source = target.with_labels("resized")
+    else:
+        folder, images = options.data_dir_source, options.data_list_source
+        source = SynthiaDataset(folder, size, images, "train", "resized", **reading)
+    val = None  # photographs without label maps cannot be scored
     if options.data_dir_val or not target.is_plain_folder:
-        scored = Cityscapes16Dataset(
-            options.data_dir_scored, list_file=options.data_list_scored, split="val",
-            labels="own size", **reading,
-        )  # fmt: skip
-    source = (
-        target.with_labels("resized") if options.oracle
-        else SynthiaDataset(options.data_dir_source, list_file=options.data_list_source, **reading)
-    )  # fmt: skip
+        folder, images = options.data_dir_scored, options.data_list_scored
+        val = Cityscapes16Dataset(folder, size, images, "val", "own size", **reading)
 
-    train(PREFIX, student, teacher, source, target, scored, options, initialization)
+    with Run("Synthia", options, student, teacher, source, target, val, weights) as run:
+        for batch in run:  # logs, scores, saves and stops between iterations
+            run.record(
+                train_step(run.student, run.teacher, run.optimizer, batch, options, run.reduce)
+            )
 
 
 if __name__ == "__main__":

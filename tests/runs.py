@@ -28,7 +28,6 @@ ROOT = Path(__file__).parents[1]
 Capture = pytest.CaptureFixture[str]
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
-MOST = 100_000_000  # bytes to read
 EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 """Options beyond the paper."""
 

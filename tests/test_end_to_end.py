@@ -90,7 +90,7 @@ def test_teacher_is_the_originals(trained: Trained) -> None:
         assert moved.item() == pytest.approx(
             golden["teacher_delta_norms"][index], rel=1e-2 if kink else 2e-3
         ), name
-    (best,) = trained.snapshots.glob(f"{trained.prefix}2Cityscapes_epoch1batch4tgt_miu_*.pth")
+    (best,) = trained.snapshots.glob(f"{trained.prefix}2Cityscapes_epoch2batch4tgt_miu_*.pth")
     assert best.read_bytes() == (trained.snapshots / file).read_bytes()
 
 

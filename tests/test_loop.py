@@ -13,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-import SEAN_GTA5
-from tests.runs import EXTENSIONS, LOG, RESULTS, ROOT, metrics, run_main, train, trained, words
+from tests.runs import EXTENSIONS, LOG, RESULTS, ROOT, metrics, train, trained, words
 
 DISTRIBUTED = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
@@ -25,8 +24,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(
 ) -> None:
     settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
     trained(domains, tmp_path / "one", *flags, batch_size=2, **settings)
-    cache = {"cache_dir": tmp_path / "cache"}  # which both fill
-    arguments = words(domains, tmp_path / "two", *flags, **settings, **cache)
+    arguments = words(domains, tmp_path / "two", *flags, **settings)
     two = subprocess.run(
         [sys.executable, *DISTRIBUTED, "SEAN_GTA5.py", *arguments],
         cwd=ROOT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -71,17 +69,6 @@ def test_weights_that_are_not_finite_are_not_saved(domains: Path, tmp_path: Path
     assert ended.status == 3
     assert "weights are not finite after iteration 1" in ended.output
     assert not (tmp_path / "last.pth").exists()
-
-
-def test_a_refused_demo_leaves_the_earlier_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = tmp_path / "Snap/demo/GTA/GTA_TeacherNet.pth"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"an earlier demo's")
-    monkeypatch.chdir(tmp_path)
-    assert run_main(SEAN_GTA5.main, "--demo", "--num_classes", 5, "--width", 0.05) == 2
-    assert kept.exists()
 
 
 def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(

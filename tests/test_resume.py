@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,9 +19,15 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from model.SEAN import SEANet
-from tests.runs import EXTENSIONS, LOG, MOST, ROOT, metrics, results, started, train, trained, words
-from training.run_files import RunFiles
+from tests.runs import EXTENSIONS, LOG, ROOT, metrics, results, started, train, trained, words
 from utils.files import load_tensors
+
+
+def newest(folder: Path) -> dict[str, Any]:
+    """The newer whole one of the two checkpoints: a kill between two renames leaves one."""
+    last = folder / "last.pth"
+    return load_tensors(last if last.exists() else folder / "last.previous.pth")
+
 
 LONG = {"max_iters": 6, "checkpoint_interval": 2, "val_interval": 5}
 
@@ -32,13 +39,12 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(domains: Path, tmp_path:
         workers = psutil.Process(process.pid).children()
         process.kill()
     assert second.status == 2
-    assert f"{tmp_path} is in use by process {process.pid}" in second.output
+    assert f"{tmp_path} is in use by another process" in second.output
     assert all(worker.is_running() for worker in workers)  # they do not hold the lock
-    saved, _ = RunFiles(tmp_path, "GTA").load_last()
-    assert saved is not None
+    saved = newest(tmp_path)
     reached = saved["progress"]["iteration"]
     whole = LONG | {"max_iters": reached + 3}
-    other = {"num_workers": 2, "cache_dir": tmp_path / "cache"}  # the result is the same
+    other = {"num_workers": 2}  # the result is the same
     trained(domains, tmp_path, "--resume", **whole | other)
     trained(domains, tmp_path / "whole", **whole)
     assert results(tmp_path) == results(tmp_path / "whole")
@@ -69,7 +75,7 @@ def test_a_closed_pipe_loses_no_iteration(stream: str, domains: Path, tmp_path: 
     with started(words(domains, last.parent, **changes), last.exists, stream) as process:
         getattr(process, stream).close()
     assert process.returncode == 128 + signal.SIGPIPE
-    saved = load_tensors(last, MOST)
+    saved = load_tensors(last)
     reached = saved["progress"]["iteration"]
     assert len(saved["history"]) == reached < 5000
     assert metrics(last.parent)[-1]["iteration"] == reached
@@ -90,7 +96,7 @@ def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
 ) -> None:
     trained(domains, tmp_path, **LONG)
     unbroken, last = results(tmp_path), tmp_path / "last.pth"
-    weight = load_tensors(last, MOST)["teacher"]["features.31.weight"]
+    weight = load_tensors(last)["teacher"]["features.31.weight"]
     content = bytearray(last.read_bytes())
     content[content.index(weight.numpy().tobytes())] ^= 1
     last.write_bytes(content)
@@ -132,7 +138,7 @@ def test_an_unreadable_image_loses_no_iteration(domains: Path, tmp_path: Path) -
     assert refused.status == 2
     assert f"\nerror: cannot read {image}: it is empty\n  replace the file" in refused.output
     assert "Traceback" not in refused.output
-    assert load_tensors(tmp_path / "a/last.pth", MOST)["progress"]["iteration"] == 3
+    assert load_tensors(tmp_path / "a/last.pth")["progress"]["iteration"] == 3
     image.write_bytes(whole)
     trained(folder, tmp_path / "a", "--no_shuffle", "--resume", max_iters=5)
     trained(folder, tmp_path / "b", "--no_shuffle", max_iters=5)
@@ -147,7 +153,7 @@ def test_a_scoring_that_fails_costs_no_iteration(domains: Path, tmp_path: Path) 
     ended = train(tmp_path / "data", folder, max_iters=2)
     assert ended.status == 2
     assert label.name in ended.output
-    assert load_tensors(folder / "last.pth", MOST)["progress"]["iteration"] == 2
+    assert load_tensors(folder / "last.pth")["progress"]["iteration"] == 2
     shutil.copytree(domains, tmp_path / "data", dirs_exist_ok=True)
     trained(tmp_path / "data", folder, "--resume", max_iters=2)
     assert [line["iteration"] for line in metrics(folder) if "iou" in line] == [2]

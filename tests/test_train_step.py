@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 import torch
@@ -14,10 +13,8 @@ from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
 from SEAN_GTA5 import EXPERIMENT
-from training.distributed import Processes
-from training.networks import Networks
 from training.options import TrainingOptions
-from training.train_step import DomainBatch, train_step
+from training.train_step import DomainBatch, make_optimizer, set_learning_rate, train_step
 
 OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 
@@ -30,25 +27,24 @@ def make_batch(device: str = "cpu") -> DomainBatch:
     return DomainBatch(source, labels.to(device), target, target, ("1.png",))
 
 
-def make_networks(device: str = "cpu", **changes: Any) -> Networks:
+def make_networks(device: str = "cpu") -> tuple[SEANet, SEANet]:
     torch.manual_seed(0)
     student = SEANet(19, width=0.125)
     initialize(student, "none")
-    teacher = make_teacher(student)
-    options = dataclasses.replace(OPTIONS, **changes)
-    return Networks(student, teacher, options, torch.device(device), Processes(), None)
+    student.to(device)
+    return student, make_teacher(student)
 
 
 def classifier_step(options: TrainingOptions, batch: DomainBatch) -> Tensor:
     """How far an iteration of plain gradient descent with step size 1 moves the classifier."""
-    networks = make_networks()
+    student, teacher = make_networks()
     generator = torch.Generator().manual_seed(0)
-    for parameter in networks.plain_teacher.classifier.parameters():
+    for parameter in teacher.classifier.parameters():
         parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    weight = networks.plain_student.classifier.conv2d_list[0].weight
+    weight = student.classifier.conv2d_list[0].weight
     before = weight.detach().clone()
-    optimizer = SGD([p for p in networks.plain_student.parameters() if p.requires_grad], lr=1.0)
-    train_step(networks.student, networks.teacher, optimizer, batch, options)
+    optimizer = SGD([p for p in student.parameters() if p.requires_grad], lr=1.0)
+    train_step(student, teacher, optimizer, batch, options)
     return weight.detach() - before
 
 
@@ -69,11 +65,12 @@ def test_without_a_target_the_segmentation_loss_alone_moves_the_student() -> Non
 
 @pytest.mark.parametrize("schedule", ["constant", "poly"])
 def test_the_papers_learning_rate_is_constant_and_poly_rises_and_decays(schedule: str) -> None:
-    networks = make_networks(lr_schedule=schedule, learning_rate=1e-3)
+    options = dataclasses.replace(OPTIONS, lr_schedule=schedule, learning_rate=1e-3)
+    optimizer = make_optimizer(SEANet(19, width=0.05), options)
     rates = []
     for iteration in range(100):
-        networks.set_learning_rate(iteration / 100)
-        rates.append(networks.optimizer.param_groups[0]["lr"])
+        set_learning_rate(optimizer, options, iteration / 100)
+        rates.append(optimizer.param_groups[0]["lr"])
     if schedule == "constant":
         assert set(rates) == {1e-3}
         return
@@ -86,10 +83,11 @@ def test_the_papers_learning_rate_is_constant_and_poly_rises_and_decays(schedule
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_an_iteration_never_waits_for_the_gpu() -> None:
-    networks, batch = make_networks("cuda"), make_batch("cuda")
+    (student, teacher), batch = make_networks("cuda"), make_batch("cuda")
+    optimizer = make_optimizer(student, OPTIONS)
 
     def step() -> None:
-        train_step(networks.student, networks.teacher, networks.optimizer, batch, OPTIONS)
+        train_step(student, teacher, optimizer, batch, OPTIONS)
 
     step()  # the first one allocates
     torch.cuda.set_sync_debug_mode("error")

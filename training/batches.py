@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -15,7 +13,6 @@ from inference.predict import on_device
 from training.augment import change_views
 from training.distributed import Processes
 from training.options import TrainingOptions
-from training.saved_state import CLASSES
 from training.train_step import DomainBatch
 from utils.errors import UserError, counted
 
@@ -31,8 +28,8 @@ class DomainBatches:
         processes: this process's share is loaded.
 
     Attributes:
-        iterations: per epoch. The target list is repeated to the source's length, so an epoch ends
-            when the source images are used up.
+        per_epoch: iterations of an epoch. The target list is repeated to the source's length, so an
+            epoch ends when the source images are used up.
 
     Raises:
         UserError: there are too few images for one iteration.
@@ -46,16 +43,15 @@ class DomainBatches:
         device: torch.device,
         processes: Processes,
     ) -> None:
-        self.device = device
-        self.options = options
+        self.options, self.device = options, device
         rank, world, size = processes.rank, processes.world_size, options.batch_size
         self.first_image, self.global_batch = rank * size, size * world
         seeds = (None, None) if options.no_shuffle else (2 * options.seed, 2 * options.seed + 1)
         entries = max(len(source), len(target))
         self.source_order = EpochSampler(len(source), len(source), size, seeds[0], rank, world)
         self.target_order = EpochSampler(len(target), entries, size, seeds[1], rank, world)
-        self.iterations = len(self.source_order)
-        if self.iterations == 0:
+        self.per_epoch = len(self.source_order)
+        if self.per_epoch == 0:
             raise UserError(
                 f"{source.root} has {counted(len(source), 'source image')}, too few for "
                 f"one iteration of {self.global_batch}\n  give a smaller --batch_size"
@@ -64,38 +60,29 @@ class DomainBatches:
         self.source_loader = make_loader(source, self.source_order, workers, device.type)
         self.target_loader = make_loader(target, self.target_order, workers, device.type)
 
-    def epoch(self, epoch: int, first: int) -> Iterator[DomainBatch]:
-        """Yield the batches of an epoch, starting with iteration ``first``.
+    def starting_at(self, iteration: int) -> Iterator[DomainBatch]:
+        """Yield batches without end, the first for the iteration after ``iteration``.
 
         Raises:
             UserError: an image or label map cannot be read.
         """
+        epoch, batch = divmod(iteration, self.per_epoch)
+        while True:
+            yield from self._epoch(epoch, batch)
+            epoch, batch = epoch + 1, 0
+
+    def _epoch(self, epoch: int, first: int) -> Iterator[DomainBatch]:
         self.source_order.start_at(epoch, first)
         self.target_order.start_at(epoch, first)
         options = self.options
         targets = self.target_loader if options.reads_target else itertools.repeat(None)
         pairs = zip(self.source_loader, targets, strict=False)
-        for number, (source, target) in enumerate(pairs, epoch * self.iterations + first):
+        for number, (source, target) in enumerate(pairs, epoch * self.per_epoch + first):
             images, labels = on_device(source, self.device)
             target_images = on_device(target, self.device)[0] if target else None
             names = (*source.names, *(target.names if target else ()))
             batch = DomainBatch(images, torch.stack(labels), target_images, target_images, names)
-            if options.changes_views:
+            if options.augment or options.color_matching:
                 first_image = number * self.global_batch + self.first_image
                 batch = change_views(batch, source.labels, options, first_image)
             yield batch if options.adapts else batch._replace(target=None, view=None)
-
-
-def fingerprints(parts: dict[str, SegmentationDataset | None]) -> dict[str, str]:
-    """Return digests of the images of each part, in order, and of the classes of the label ids."""
-    data = {part: dataset for part, dataset in parts.items() if dataset}
-    classes = [
-        f"{dataset.label_space.names} {sorted(dataset.table.items())} {dataset.layout}"
-        for dataset in data.values()
-    ]
-    images = {f"{part} images": _digest(dataset.names) for part, dataset in data.items()}
-    return {**images, CLASSES: _digest(classes)}
-
-
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()

@@ -1,77 +1,97 @@
-"""The progress of a run: console, log file, metrics.jsonl, TensorBoard."""
+"""The progress of a run: console, log file, metrics.jsonl, curves.png, TensorBoard."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
-import os
 import platform
-import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from training.run_files import RunFiles
+from training.checkpoints import RunFolder
 from utils.errors import UserError
+from utils.files import whole_file
+
+LOSSES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
+"""What metrics.jsonl and the log call the fields of `StepResult`."""
+CURVES = {
+    "target_miou": "Target mIoU of the teacher",
+    "cls_loss": "Segmentation loss, source",
+    "kept": "Share of grid cells that the attention keeps",
+    "st_loss": "Self-ensembling loss, target",
+}
 
 
 class Log:
-    """Reports progress; files are appended to, never overwritten.
+    """Reports progress.
 
     Args:
-        files: the run's output files.
+        folder: the run's output files.
         total: iterations of the whole run.
-        done: iterations made by an earlier process; TensorBoard drops later ones.
-        tensorboard: whether to write TensorBoard's events too.
+        done: iterations made by an earlier process.
+        records: what that process recorded; metrics.jsonl is written again from them.
+        tensorboard: the iteration from which TensorBoard's files are written again; None for none.
         show: whether to report at all: one of several processes does.
     """
 
     def __init__(
-        self, files: RunFiles, total: int, done: int, tensorboard: bool = False, show: bool = True
+        self,
+        folder: RunFolder,
+        total: int,
+        done: int,
+        records: Sequence[dict[str, Any]],
+        tensorboard: int | None,
+        show: bool,
     ) -> None:
-        self.files = files
-        self.show = show
-        self.board = _open_board(files.board, done) if show and tensorboard else None
-        self.bar = tqdm(
-            total=total, initial=done, unit="it", dynamic_ncols=True, smoothing=0.1,
-            disable=not show,
-        )  # fmt: skip
+        self.folder, self.show, self.records, self.board = folder, show, list(records), None
+        self.bar = tqdm(total=total, initial=done, unit="it", dynamic_ncols=True, disable=not show)
         self.timed = done
         self.restart_clock()
+        if show:
+            with whole_file(folder.metrics) as file:
+                file.writelines(json.dumps(record).encode() + b"\n" for record in self.records)
+        if show and tensorboard is not None:
+            self.board = _open_board(folder.board, tensorboard)
+            for record in self.records:
+                if record["iteration"] >= tensorboard:
+                    self._to_board(record)
 
     def restart_clock(self) -> None:
         """Exclude the time since the last log line from the speed, after scoring and saving."""
         self.clock = time.perf_counter()
 
     def line(self, text: str, console: bool = True) -> None:
-        """Append a line to the log file and show it above the progress bar.
+        """Append a line to the log file, and show it above the progress bar.
 
         Raises:
             OSError: the console takes no more; the log file has the line.
         """
         if not self.show:
             return
-        text = text
-        _append(self.files.log, text)
+        _append(self.folder.log, text)
         if console:
             self.bar.write(text)
             sys.stdout.flush()  # a pipe would keep it for hours
 
-    def mute(self) -> None:
-        """Show nothing more on the console."""
+    def close(self) -> None:
+        """Leave the progress bar as it is."""
         with contextlib.suppress(OSError):
             self.bar.close()
-        sys.stdout = open(os.devnull, "w")
 
     def losses(
         self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
@@ -79,91 +99,68 @@ class Log:
         """Report the iterations since the last log line.
 
         Args:
-            iteration: counted from 1.
-            epoch: counted from 0.
-            batch: iterations of this epoch, such as "10/200".
+            iteration: counted from 1, as are epoch and batch.
+            epoch: of the last iteration.
+            batch: of the epoch, such as "10/200".
             learning_rate: of the last iteration.
             means: over the iterations, in the order of `StepResult`.
         """
-        total, segmentation, ensembling, miou, kept, gradient = means
-        self.line(
-            f"epoch {epoch} batch {batch} loss {total:.6f} cls_loss {segmentation:.6f} "
-            f"st_loss {ensembling:.8f} source_miou {miou:.4f} kept {kept:.4f} "
-            f"gradient {gradient:.3g}",
-            console=False,
-        )
         speed = (iteration - self.timed) / (time.perf_counter() - self.clock)
         self.timed = iteration
         self.restart_clock()
-        self._record(
-            "train",
-            iteration=iteration, epoch=epoch, loss=total, cls_loss=segmentation,
-            st_loss=ensembling, source_miou=miou, kept=kept, gradient=gradient,
-            learning_rate=learning_rate, iterations_per_s=speed,
-        )  # fmt: skip
+        values = dict(zip(LOSSES, means, strict=True))
         self.bar.set_postfix_str(
-            f"loss {total:.3f} = seg {segmentation:.3f} + ens {ensembling:.5f}, "
-            f"source mIoU {miou:.3f}, kept {kept:.0%}"
+            "loss {loss:.3f} = seg {cls_loss:.3f} + ens {st_loss:.5f}, source mIoU "
+            "{source_miou:.3f}, kept {kept:.0%}".format(**values)
         )
+        values |= {"learning_rate": learning_rate, "iterations_per_s": speed}
+        shown = " ".join(f"{name} {value:.6g}" for name, value in values.items())
+        self.line(f"epoch {epoch} batch {batch} {shown}", console=False)
+        self._record(iteration=iteration, epoch=epoch, **values)
 
     def score(self, iteration: int, network: str, miou: float, classes: dict[str, float]) -> None:
-        """Report a scoring.
-
-        Args:
-            iteration: counted from 1.
-            network: student or teacher.
-            miou: mean IoU on the target, 0..1.
-            classes: IoU of each class, 0..1, nan if it is absent.
-        """
+        """Report a scoring of the student or teacher: mean IoU and IoU of each class, 0..1."""
         self.line(f"iteration {iteration} {network} target_miou {miou:.4f}")
         scores = " ".join(f"{name} {100 * value:.1f}" for name, value in classes.items())
         self.line(f"iteration {iteration} {network} IoU in %: {scores}", console=False)
-        self._record(network, iteration=iteration, network=network, target_miou=miou, iou=classes)
+        self._record(iteration=iteration, network=network, target_miou=miou, iou=classes)
 
-    def pictures(self, iteration: int, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
-        """Show named pictures, RGB, uint8, (H, W, 3), in TensorBoard."""
-        if self.board is None:
-            return
-        with _writing(self.files.board):
+    def draw(self, iteration: int, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
+        """Draw curves.png; show named pictures, RGB, (H, W, 3), in TensorBoard."""
+        with whole_file(self.folder.curves) as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the folder's name can be in any script
+            curves(self.records, str(self.folder.path)).savefig(file, format="png")
+        gc.collect()  # a figure is full of cycles, and each would stay until Python collects them
+        if self.board is not None:
             for name, picture in pictures:
                 self.board.add_image(f"target/{name}", picture, iteration, dataformats="HWC")
             self.board.flush()
 
-    def _record(self, group: str, **record: Any) -> None:
-        """Write values as a line of JSON and as TensorBoard scalars."""
-        if not self.show:
-            return
-        _append(self.files.metrics, json.dumps(_plain(record), allow_nan=False))
-        if self.board is None:
-            return
-        classes = record.get("iou", {})
-        scalars = {f"{group}/{name}": value for name, value in record.items()}
-        scalars |= {f"{group} iou/{name}": value for name, value in classes.items()}
-        with _writing(self.files.board):
+    def _record(self, **values: Any) -> None:
+        if self.show:
+            record = _plain(values)
+            self.records.append(record)
+            _append(self.folder.metrics, json.dumps(record, allow_nan=False))
+            self._to_board(record)
+
+    def _to_board(self, record: dict[str, Any]) -> None:
+        if self.board is not None:
+            group, iou = record.get("network", "train"), record.get("iou", {})
+            scalars = {f"{group}/{name}": value for name, value in record.items()}
+            scalars |= {f"{group} iou/{name}": value for name, value in iou.items()}
             for tag, value in scalars.items():
-                if isinstance(value, float) and math.isfinite(value):
+                if isinstance(value, float):
                     self.board.add_scalar(tag, value, record["iteration"])
             self.board.flush()
 
 
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _append(path: Path, text: str) -> None:
     try:
-        yield
+        with open(path, "ab") as file:
+            file.write(f"{text}\n".encode(errors="backslashreplace"))
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}\n"
-            "  remove what is in the way, or free some space; then --resume"
-        ) from None
-
-
-def _append(file: Path, text: str) -> None:
-    # Without O_NONBLOCK, opening a pipe waits for its reader.
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK
-    with _writing(file), open(os.open(file, flags, 0o666), "ab") as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise OSError("it is a pipe or a device")
-        opened.write(f"{text}\n".encode())
+        remedy = "remove what is in the way, or free some space; then --resume"
+        raise UserError(f"cannot write {path}: {error.strerror}\n  {remedy}") from None
 
 
 def _plain(value: Any) -> Any:
@@ -175,34 +172,53 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _open_board(folder: Path, done: int) -> Any:
+def _open_board(folder: Path, first: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError(
-            "--tensorboard: tensorboard is not installed\n  pip install tensorboard"
-        ) from None
-    if os.fsencode(folder).decode(errors="ignore") != str(folder):
-        raise UserError(
-            f"--tensorboard: {folder} is not UTF-8\n"
-            "  choose another --snapshot_dir, or leave --tensorboard out"
-        )
-    with _writing(folder):
-        return SummaryWriter(folder, purge_step=done + 1)
+        missing = "--tensorboard: tensorboard is not installed"
+        raise UserError(f"{missing}\n  pip install tensorboard") from None
+    return SummaryWriter(folder, purge_step=first)
+
+
+def curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
+    """Draw the curves of a run from its records."""
+    figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
+    figure.suptitle(title, weight="bold", parse_math=False)
+    grid = figure.subplots(2, 2, sharex=True)
+    for axes, (name, text), color in zip(
+        grid.flat, CURVES.items(), ("C0", "C1", "C2", "C3"), strict=True
+    ):
+        teachers = [r for r in records if r.get("network") != "student"]
+        points = [(r["iteration"], r[name]) for r in teachers if r.get(name) is not None]
+        places, values = np.array(points, float).reshape(-1, 2).T
+        dots = "." if len(values) < 30 else ""
+        if name == "target_miou" and len(values):
+            text += f", best {100 * values.max():.1f} % at {places[values.argmax()]:,.0f}"
+            axes.plot(places, values, dots, color=color, linestyle="-")
+        elif len(values):
+            smoothed = uniform_filter1d(values, 2 * (len(values) // 50) + 1, mode="nearest")
+            axes.plot(places, values, color=color, alpha=0.25, linewidth=0.8)
+            axes.plot(places, smoothed, color=color, linewidth=2, marker=dots)
+            # A few extreme batches must not flatten the rest of the curve.
+            axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)) or 1)
+        axes.set_title(text, loc="left")
+        axes.grid(color="0.92")
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid[1]:
+        axes.set_xlabel("iteration")
+    return figure
 
 
 def environment(device: torch.device) -> str:
     """Return versions, revision and device, for the head of a log."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    revision = "unknown"
+    revision = ""
+    with contextlib.suppress(OSError):  # no git
+        revision = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, torchvision "
-        f"{torchvision.__version__}, revision {_revision()}, device {name}"
+        f"{torchvision.__version__}, revision {revision or 'unknown'}, device {name}"
     )
-
-
-def _revision() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

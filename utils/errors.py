@@ -52,6 +52,13 @@ def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]
             signal.signal(number, found)
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that the device, or this process, has no memory left."""
+    if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
+        return "out of memory" in str(error) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError)
+
+
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
     """End the program with one message and the error's status; use it as a decorator of ``main``.
@@ -75,6 +82,13 @@ def exit_on_error() -> Iterator[None]:
                 sys.exit(error.status)
             except KeyboardInterrupt:
                 sys.exit(128 + signal.SIGINT)
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                first = str(error).partition("\n")[0]
+                remedy = "give a smaller --batch_size or --input_size, or --precision bf16"
+                print(f"error: out of memory: {first}\n  {remedy}", file=sys.stderr)
+                sys.exit(UserError.status)
             finally:
                 sys.stdout.flush()
     except BrokenPipeError:

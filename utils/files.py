@@ -27,12 +27,13 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
-def replace_when_done(path: Path, sync: bool = True) -> Iterator[Path]:
+def replace_when_done(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; move the file to ``path`` when the block succeeds.
 
     Args:
         path: where the file goes. A file that is already there stays until the new one is complete.
         sync: whether to wait until the disk has it, so that it survives a power cut.
+        keep: where a file that is already there goes; by default it is replaced.
 
     Raises:
         UserError: the file cannot be written; whatever was at ``path`` is unchanged.
@@ -43,6 +44,8 @@ def replace_when_done(path: Path, sync: bool = True) -> Iterator[Path]:
         if sync:
             with open(part, "rb+") as file:
                 os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
         os.replace(part, path)
     except OSError as error:
         raise UserError(
@@ -62,9 +65,9 @@ def replace_when_done(path: Path, sync: bool = True) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, sync: bool = True) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears at ``path`` when complete; see `replace_when_done`."""
-    with replace_when_done(path, sync) as part, open(part, "wb") as file:
+    with replace_when_done(path, sync, keep) as part, open(part, "wb") as file:
         yield file
 
 
@@ -74,13 +77,12 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
         Image.fromarray(picture).save(file, "PNG")
 
 
-def save_tensors(path: Path, content: Any) -> None:
+def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
     """Save tensors and plain values; the same content gives the same bytes.
 
-    Raises:
-        UserError: the file cannot be written.
+    Arguments and errors are those of `replace_when_done`.
     """
-    with whole_file(path) as file:
+    with whole_file(path, keep=keep) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:  # PyTorch's zip writer fails so after a failed write

@@ -1,0 +1,357 @@
+"""A training run: what happens between two iterations, and where it starts and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dataset.loaders import make_loader, sequential_batches
+from dataset.segmentation_dataset import SegmentationDataset
+from inference.metrics import class_iou, mean_iou
+from inference.pictures import panels
+from inference.predict import confusion, on_device
+from model.checkpoint import CheckpointInfo, load_state, released
+from model.SEAN import SEANet
+from training.batches import DomainBatches
+from training.checkpoints import VERSION, RunFolder, fixed_values
+from training.distributed import Processes
+from training.log import Log, environment
+from training.options import TrainingOptions
+from training.protocol import check_experiment, describe_data, describe_protocol
+from training.train_step import DomainBatch, StepResult, make_optimizer, set_learning_rate
+from utils.command_line import as_arguments
+from utils.device import (
+    choose_device,
+    choose_precision,
+    make_deterministic,
+    place,
+    random_state,
+    restore_random_state,
+    with_precision,
+)
+from utils.errors import DivergenceError, UserError, handling, is_out_of_memory
+from utils.files import save_tensors, whole_file
+
+ONE_REQUEST_S = 2.0  # a launcher and a batch system may both forward one request to stop
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+
+
+@dataclass
+class Progress:
+    """How far a run is; epoch and batch follow from the iteration.
+
+    Attributes:
+        iteration: iterations that are done.
+        scored: the last iteration that was scored, so that a scoring that failed is due again.
+        miou: the last score, 0..1; -1 before the first, nan if the label maps have no class.
+        best_miou: the best score.
+    """
+
+    iteration: int = 0
+    scored: int = 0
+    miou: float = -1.0
+    best_miou: float = -1.0
+
+
+class Run:
+    """A training run, new or resumed. Iterate over it for the batches, and record each result.
+
+    Between two iterations it logs, scores and saves. Inside ``with``, a signal stops it there, and
+    what goes wrong saves the last whole iteration first.
+
+    Args:
+        prefix: GTA or Synthia; names of output files begin with it.
+        options: the experiment's values.
+        student: trained in place.
+        teacher: a copy of the student that follows it.
+        source: images with labels to learn from.
+        target: images to adapt to.
+        val: images with labels to score on; None if there are none.
+        weights: where the initial weights come from, in words, for the log.
+
+    Attributes:
+        student, teacher: the networks as they run: in several processes, in bfloat16, compiled.
+        optimizer: Adam on the student's parameters.
+        reduce: turns a loss into this process's share of its mean over all processes.
+
+    Raises:
+        UserError: options contradict each other or the data, or a file cannot be read or written.
+        DivergenceError: a loss, gradient or weight is not finite; nothing after it is saved.
+        OSError: nobody reads the console any more, or what it is redirected to is full.
+        SystemExit: after a signal, with status 128 + its number; after the time limit, with 0.
+    """
+
+    def __init__(
+        self, prefix: str, options: TrainingOptions, student: SEANet, teacher: SEANet,
+        source: SegmentationDataset, target: SegmentationDataset, val: SegmentationDataset | None,
+        weights: str,
+    ) -> None:  # fmt: skip
+        check_experiment(options, student.num_classes, source, target, val)
+        self.device = choose_device(options.device)
+        options = replace(options, precision=choose_precision(options.precision, self.device))
+        self.options, self.val, self.shown = options, val, val or target
+        if options.deterministic:
+            make_deterministic()
+        self.processes = Processes.start(self.device)
+        self.reduce = self.processes.share_of_mean
+        self.batches = DomainBatches(source, target, options, self.device, self.processes)
+        self.last_iteration = options.max_iters or options.num_epoch * self.batches.per_epoch
+        if val:
+            rank, world = self.processes.rank, self.processes.world_size
+            order = sequential_batches(len(val), options.batch_size, rank, world)
+            self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
+
+        counts = {"processes": self.processes.world_size, "epoch": self.batches.per_epoch}
+        if options.lr_schedule == "poly":
+            counts["iterations"] = self.last_iteration
+        self.fixed = fixed_values(
+            options, counts, {"source": source, "target": target, "scored": val}
+        )
+        self.folder = RunFolder(options.snapshot_dir, prefix)
+        saved = self.folder.open(options.resume, self.fixed, self.processes.is_main)
+        self.plain = {"student": student, "teacher": teacher}
+        self._place_networks(saved)
+        protocol, space = describe_protocol(options, source, target, val), target.label_space
+        self.info = CheckpointInfo.of(
+            student, space.names, space.colors, options.input_size, protocol
+        )
+
+        # The generators come last, so that nothing draws between a checkpoint and its next batch.
+        torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
+        self.progress = Progress(**saved.get("progress", {}))
+        self.rows = saved.get("history", torch.zeros(0, 4))  # what GTA_loss.npz holds
+        self.unread: list[tuple[Tensor, tuple[str, ...]]] = []  # results still on the device
+        if saved:
+            restore_random_state(saved["random"][self.processes.rank], self.device)
+            weights = f"resumed at iteration {self.progress.iteration}"
+        self.log = Log(
+            self.folder, self.last_iteration, self.progress.iteration, saved.get("records", []),
+            self.progress.scored + 1 if options.tensorboard else None, self.processes.is_main,
+        )  # fmt: skip
+        self.heading = [
+            f"== {environment(self.device)}, {self.processes.world_size} process(es)",
+            f"options: {as_arguments(options)}",
+            f"protocol: {protocol}",
+            f"data: {describe_data(options.input_size_target, source, target, val)}",
+            f"weights: {weights}",
+            *([f"warning: {self.folder.warning}"] if self.folder.warning else []),
+        ]
+        self.before: dict[str, Any] | None = None  # random state, within an iteration
+        self.stopped_by: int | None = None
+        hours = options.max_hours
+        self.deadline = float("inf") if hours is None else time.monotonic() + 3600 * hours
+
+    def _place_networks(self, saved: dict[str, Any]) -> None:
+        """Move the networks to the device, restore them, and wrap them as they run."""
+        options, (student, teacher) = self.options, self.plain.values()
+        place(student, self.device)
+        place(teacher, self.device)
+        self.optimizer = make_optimizer(student, options)
+        if saved:
+            for name, network in self.plain.items():
+                load_state(network, saved[name], f"the {name} of {self.folder.last}")
+            groups = self.optimizer.state_dict()["param_groups"]  # the options give them
+            self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": groups})
+        running = with_precision(student, options.precision)
+        self.student: nn.Module = self.processes.wrap(running, self.device)
+        self.teacher: nn.Module = with_precision(teacher, options.precision)
+        if options.compile:
+            self.student = torch.compile(self.student)  # type: ignore[assignment]
+            self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[DomainBatch]:
+        """Yield the batch of each iteration; the caller records its result."""
+        progress, options = self.progress, self.options
+        for text in self.heading:
+            self.log.line(text)
+        batches = self.batches.starting_at(progress.iteration)
+        if self._score_is_due():
+            self.score()
+        while progress.iteration < self.last_iteration:
+            set_learning_rate(self.optimizer, options, progress.iteration / self.last_iteration)
+            batch = next(batches)
+            self.names, self.before = batch.names, random_state(self.device)
+            yield batch
+            _, number = self._place()
+            ends = progress.iteration == self.last_iteration
+            logs = ends or number % options.print_interval == 0
+            if logs:
+                self.log_losses()
+            if not ends and self._stop_is_wanted(logs):
+                self.save()
+                self._stop()
+            if self._score_is_due():
+                self.score()
+            elif progress.iteration % options.checkpoint_interval == 0:
+                self.save()
+        self.finish()
+
+    def record(self, result: StepResult) -> None:
+        """Keep an iteration's result, without waiting for the device."""
+        self.unread.append((torch.stack(result), self.names))
+        self.progress.iteration += 1
+        self.before = None
+        self.log.bar.update()
+
+    def _place(self) -> tuple[int, int]:
+        """Return epoch and batch of the last iteration, counted from 1."""
+        epoch, batch = divmod(self.progress.iteration - 1, self.batches.per_epoch)
+        return epoch + 1, batch + 1
+
+    def _score_is_due(self) -> bool:
+        progress, (_, batch) = self.progress, self._place()
+        at_interval = batch % self.options.val_interval == 0
+        ends = progress.iteration == self.last_iteration
+        return progress.iteration > progress.scored and (at_interval or ends)
+
+    def log_losses(self) -> None:
+        """Read and report the results since the last call, which synchronizes the device.
+
+        Raises:
+            DivergenceError: a loss or gradient is not finite.
+        """
+        if not self.unread:
+            return
+        results, names = zip(*self.unread, strict=True)
+        rows = self.processes.sum(torch.stack(results)) / self.processes.world_size
+        rows = rows.float().cpu()  # (n, 6)
+        bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
+        if bad:
+            raise DivergenceError(
+                f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
+                f"images {', '.join(names[bad[0]])}\n  {self.folder.last} and earlier files were "
+                "saved before; look at these images and labels, or lower --learning_rate"
+            )
+        self.unread.clear()
+        self.rows = torch.cat([self.rows, rows[:, :4]])
+        (epoch, batch), rate = self._place(), self.optimizer.param_groups[0]["lr"]
+        place = f"{batch}/{self.batches.per_epoch}"
+        self.log.losses(self.progress.iteration, epoch, place, rate, rows.mean(0).tolist())
+
+    # --- scoring and saving -----------------------------------------------------------------------
+
+    def score(self) -> None:
+        """Score on the target, keep the best network, draw the curves; saves before."""
+        self.save()
+        progress, score = self.progress, self.options.score
+        student = with_precision(self.plain["student"], self.options.precision)
+        running = {"student": student, "teacher": self.teacher}
+        wanted = list(running) if score == "both" else [score]
+        for name in wanted if self.val else []:  # of both, the teacher comes last and decides
+            batches = (on_device(batch, self.device) for batch in self.val_loader)
+            counts = confusion(running[name], batches, len(self.info.names)).to(self.device)
+            matrix = self.processes.sum(counts).cpu()
+            progress.miou = mean_iou(matrix).item()
+            classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
+            self.log.score(progress.iteration, name, progress.miou, classes)
+        if progress.miou > progress.best_miou:
+            if self.processes.is_main:
+                path = self.folder.best(*self._place(), progress.miou)
+                save_tensors(path, released(self.plain[wanted[-1]], self.info))
+            progress.best_miou = progress.miou  # only now: a failed write must be repeated
+        if self.processes.is_main:
+            self.log.draw(progress.iteration, panels(self.teacher, self.shown))
+        progress.scored = progress.iteration
+
+    def save(self) -> None:
+        """Write last.pth and the history.
+
+        Raises:
+            DivergenceError: a loss or weight is not finite; nothing is written.
+            UserError: a file cannot be written.
+        """
+        self.log_losses()
+        weights = [p for network in self.plain.values() for p in network.parameters()]
+        if not torch.nn.utils.get_total_norm(weights).isfinite():
+            raise DivergenceError(
+                f"weights are not finite after iteration {self.progress.iteration}\n"
+                f"  {self.folder.last}, if it exists, was saved before; lower --learning_rate"
+            )
+        randoms = self.processes.gather(random_state(self.device))
+        if self.processes.is_main:
+            with whole_file(self.folder.history) as file:
+                np.savez(file, loss_hist=self.rows.numpy())
+            self.folder.save({
+                "version": VERSION,
+                "fixed": self.fixed,
+                "progress": asdict(self.progress),
+                "history": self.rows,
+                "records": self.log.records,
+                "random": randoms,
+                "student": self.plain["student"].state_dict(),
+                "teacher": self.plain["teacher"].state_dict(),
+                "optimizer": self.optimizer.state_dict()["state"],
+            })  # fmt: skip
+        # A process that left now would make its launcher stop the one that writes.
+        self.processes.wait()
+        self.log.restart_clock()
+
+    def finish(self) -> None:
+        """Save the final state and the final teacher."""
+        self.save()
+        if self.processes.is_main:
+            save_tensors(self.folder.final, released(self.plain["teacher"], self.info))
+        self.log.line(f"final teacher: {self.folder.final}")
+        if self.val:
+            progress = self.progress
+            self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")
+
+    # --- stopping ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Run:
+        self.signals = contextlib.ExitStack()
+        self.signals.enter_context(handling(self._request_stop, *SIGNALS))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        is_known = isinstance(error, UserError | OSError) or is_out_of_memory(error)
+        saves = is_known and not isinstance(error, DivergenceError)
+        try:
+            self.log.close()
+            if saves and self.processes.world_size == 1:  # others would have to take part
+                if self.before is not None:  # within an iteration, which a resume repeats
+                    restore_random_state(self.before, self.device)
+                self.save()
+        finally:
+            self.signals.close()
+            if self.folder.lock:
+                self.folder.lock.release()
+            if error is None or isinstance(error, SystemExit):
+                self.processes.close()
+
+    def _request_stop(self, number: int, frame: Any) -> None:
+        """Remember a signal; one that comes more than 2 s after the first ends the process."""
+        if self.stopped_by is None:
+            self.stopped_by, self.asked = number, time.monotonic()
+        elif time.monotonic() - self.asked > ONE_REQUEST_S:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    def _stop_is_wanted(self, logs: bool) -> bool:
+        """Ask all processes, only at log lines: asking waits for the slowest."""
+        wanted = self.stopped_by is not None or time.monotonic() > self.deadline
+        asks = logs or self.processes.world_size == 1
+        return asks and any(self.processes.gather(wanted))
+
+    def _stop(self) -> None:
+        number = self.stopped_by
+        reason = "time limit" if number is None else signal.Signals(number).name
+        self.log.line(
+            f"{reason}: saved at iteration {self.progress.iteration}; continue with --resume"
+        )
+        sys.exit(0 if number is None else 128 + number)
