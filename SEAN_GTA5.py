@@ -35,26 +35,28 @@ def main() -> None:
 
     # The networks: the teacher starts as a copy of the student.
     torch.manual_seed(options.seed)
+    attends = not (options.source_only or options.oracle or options.no_attention)
     num_classes = options.num_classes or (own_classes or CLASSES_19).num_classes
-    branches, attention = options.classifier_branches, options.uses_attention
-    student = SEANet(num_classes, branches, attention, options.width)
+    student = SEANet(num_classes, options.classifier_branches, attends, options.width)
     weights = initialize(student, initial_weights(options))
     teacher = make_teacher(student)
 
-    # The data: labelled source images, target images without labels, and what is scored.
-    size = options.input_size
+    # The data: labelled source images, target images without labels, labelled images to score on.
+    size, shown = options.input_size, options.data_list_target
     reading: Any = {"ignore_label": options.ignore_label, "own_classes": own_classes}
-    folder, images = options.data_dir_target, options.data_list_target
-    target = CityscapesDataset(folder, size, images, options.target_split, "none", **reading)
-    if options.oracle:
-        source = target.with_labels("resized")
-    else:
-        folder, images = options.data_dir_source, options.data_list_source
-        source = GTA5Dataset(folder, size, images, "train", "resized", **reading)
+    target = CityscapesDataset(
+        options.data_dir_target, size, shown, options.target_split, labels="none", **reading
+    )
+    source = target.with_labels("resized") if options.oracle else GTA5Dataset(
+        options.data_dir_source, size, options.data_list_source, **reading
+    )  # fmt: skip
     val = None  # photographs without label maps cannot be scored
     if options.data_dir_val or not target.is_plain_folder:
-        folder, images = options.data_dir_scored, options.data_list_scored
-        val = CityscapesDataset(folder, size, images, "val", "own size", **reading)
+        adapts_to_val = options.target_split == "val" and options.data_dir_val is None
+        val = CityscapesDataset(
+            options.data_dir_val or options.data_dir_target,
+            size, shown if adapts_to_val else None, "val", labels="own size", **reading,
+        )  # fmt: skip
 
     with Run("GTA", options, student, teacher, source, target, val, weights) as run:
         for batch in run:  # logs, scores, saves and stops between iterations

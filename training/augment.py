@@ -15,25 +15,22 @@ from model.SEAN import MEAN_BGR, mean_on
 from training.options import TrainingOptions
 from training.train_step import DomainBatch
 
-SMALLEST_CROP = 0.4
-"""Side of a crop, as a share of the image's."""
-DRAWS = 10
-"""Of a crop, until it has a labelled pixel; then the whole image is taken."""
+Crop = tuple[int, int, int, int, bool]
+"""Top, left, height, width in pixels, and whether to flip it from left to right."""
+SMALLEST_CROP = 0.4  # side, as a share of the image's
+DRAWS = 10  # of a crop, until it has a labelled pixel; then the whole image is taken
 
-COLOR_CHANGES = v2.Compose(
-    [
-        v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-        v2.RandomApply([v2.GaussianBlur(5, sigma=(0.15, 1.15))]),
-        v2.RandomGrayscale(),
-    ]
-)
+COLOR_CHANGES = v2.Compose([
+    v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    v2.RandomApply([v2.GaussianBlur(5, sigma=(0.15, 1.15))]),
+    v2.RandomGrayscale(),
+])  # fmt: skip
 
 # The l-alpha-beta space: logarithms of the cones' responses, rotated so that they hardly correlate
 # in natural images (Ruderman et al., 1998). Exposure and color casts are offsets there.
 CONES = ((0.0402, 0.5783, 0.3811), (0.0782, 0.7244, 0.1967), (0.8444, 0.1288, 0.0241))
 """From blue, green and red to the responses of the long, middle and short cones."""
-COLORS = np.linalg.inv(CONES).tolist()
-"""And back."""
+COLORS = np.linalg.inv(CONES).tolist()  # and back
 OPPONENTS = ((3**-0.5,) * 3, (6**-0.5, 6**-0.5, -2 * 6**-0.5), (2**-0.5, -(2**-0.5), 0.0))
 """From their logarithms to l (lightness), alpha (yellow, blue), beta (red, green); orthogonal."""
 BRIGHTEST = math.log(2550)  # ten times white: anything brighter could overflow, and is clipped
@@ -44,18 +41,15 @@ def change_views(
 ) -> DomainBatch:
     """Match the source's colors; crop and flip images, change the colors that the student sees.
 
+    The teacher sees the same crop of the target in its own colors.
+
     Args:
         batch: images of both domains, of one size.
         label_maps: the source's train ids once more, uint8, (H, W), on the CPU: looking for a
             labelled pixel there does not wait for the device.
         options: ``color_matching``, ``augment``, ``ignore_label`` and ``seed`` are used.
-        first: number of the batch's first image among all images of the run. The random changes
-            of an image depend on the seed and this number, so that resumed runs and runs with
-            several processes repeat them.
-
-    Returns:
-        The batch with changed images. ``view`` is the target as the student sees it; the teacher
-        sees the same crop of it in its own colors.
+        first: number of the batch's first image among all images of the run. An image's changes
+            depend on the seed and this number: resumed and distributed runs repeat them.
     """
     sources, labels = list(batch.source), list(batch.labels)
     targets = [] if batch.target is None else list(batch.target)
@@ -78,16 +72,8 @@ def change_views(
     return DomainBatch(torch.stack(sources), torch.stack(labels), target, view, batch.names)
 
 
-Crop = tuple[int, int, int, int, bool]
-"""Top, left, height, width in pixels, and whether to flip it from left to right."""
-
-
 def draw_crop(labelled: Tensor) -> Crop:
-    """Draw a crop of the image's aspect ratio that has a labelled pixel.
-
-    Args:
-        labelled: whether a pixel has a class, (H, W), on the CPU.
-    """
+    """Draw a crop that has a pixel with ``labelled``, bool, (H, W), and the same aspect ratio."""
     height, width = labelled.shape
     for _ in range(DRAWS):
         side, down, right, flip = torch.rand(4).tolist()
@@ -117,15 +103,9 @@ def change_colors(image: Tensor) -> Tensor:
 
 
 def match_colors(images: Tensor, references: Tensor) -> Tensor:
-    """Give images the color statistics of others (Reinhard et al., 2001).
+    """Give images the mean and deviation of l, alpha and beta of others (Reinhard et al., 2001).
 
-    Args:
-        images: network input, (B, 3, H, W).
-        references: network input, (B, 3, H', W'); image i takes mean and standard deviation of
-            l, alpha and beta from reference i.
-
-    Returns:
-        Network input, (B, 3, H, W), clipped to gray levels 0..255.
+    Both are network input, (B, 3, H, W); the result is clipped to gray levels 0..255.
     """
     planes = []
     for plane, reference in zip(_opponents(images), _opponents(references), strict=True):

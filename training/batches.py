@@ -18,31 +18,19 @@ from utils.errors import UserError, counted
 
 
 class DomainBatches:
-    """The source and target images of each iteration.
+    """This process's share of the source and target images of each iteration.
 
-    Args:
-        source: images with labels.
-        target: images to adapt to.
-        options: the run's.
-        device: where batches go.
-        processes: this process's share is loaded.
-
-    Attributes:
-        per_epoch: iterations of an epoch. The target list is repeated to the source's length, so an
-            epoch ends when the source images are used up.
+    The target list is repeated to the source's length, so an epoch of ``per_epoch`` iterations ends
+    when the source images are used up.
 
     Raises:
         UserError: there are too few images for one iteration.
     """
 
     def __init__(
-        self,
-        source: SegmentationDataset,
-        target: SegmentationDataset,
-        options: TrainingOptions,
-        device: torch.device,
-        processes: Processes,
-    ) -> None:
+        self, source: SegmentationDataset, target: SegmentationDataset, options: TrainingOptions,
+        device: torch.device, processes: Processes,
+    ) -> None:  # fmt: skip
         self.options, self.device = options, device
         rank, world, size = processes.rank, processes.world_size, options.batch_size
         self.first_image, self.global_batch = rank * size, size * world
@@ -61,11 +49,7 @@ class DomainBatches:
         self.target_loader = make_loader(target, self.target_order, workers, device.type)
 
     def starting_at(self, iteration: int) -> Iterator[DomainBatch]:
-        """Yield batches without end, the first for the iteration after ``iteration``.
-
-        Raises:
-            UserError: an image or label map cannot be read.
-        """
+        """Yield batches without end, the first for the iteration after ``iteration``."""
         epoch, batch = divmod(iteration, self.per_epoch)
         while True:
             yield from self._epoch(epoch, batch)

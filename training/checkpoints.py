@@ -18,7 +18,7 @@ import filelock
 from dataset.segmentation_dataset import SegmentationDataset
 from training.options import TrainingOptions
 from utils.errors import UserError
-from utils.files import load_tensors, lock_folder, save_tensors
+from utils.files import load_tensors, lock_folder
 
 VERSION = 3
 LAST, PREVIOUS = "last.pth", "last.previous.pth"
@@ -52,15 +52,12 @@ class RunFolder:
         return self.path / name
 
     def open(self, resume: bool, fixed: dict[str, Any], is_main: bool) -> dict[str, Any]:
-        """Prepare the folder for a new run, or read the checkpoint to resume from.
+        """Lock the folder; return the checkpoint to resume from, the newer whole one of the two.
 
         Args:
-            resume: whether to continue the run in the folder, if there is one.
+            resume: whether to continue the run in the folder; without one, the result is empty.
             fixed: see `fixed_values`; must be the same in the checkpoint.
             is_main: whether this process locks and changes the folder; one of several does.
-
-        Returns:
-            What the newer whole one of last.pth and last.previous.pth holds; empty for a new run.
 
         Raises:
             UserError: another process uses the folder; a new run's folder holds a run; or the
@@ -92,13 +89,9 @@ class RunFolder:
             raise UserError(f"no whole {self.last} to continue from. {cause}\n  {REMEDY}")
         return {}
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Write last.pth and keep the one before; a kill at any moment leaves a whole one."""
-        save_tensors(self.last, state, keep=self.previous)
-
 
 def fixed_values(
-    options: TrainingOptions, counts: dict[str, int], data: dict[str, SegmentationDataset | None]
+    options: TrainingOptions, counts: dict[str, int], **data: SegmentationDataset | None
 ) -> dict[str, Any]:
     """Return what a resumed run must have in common with the run it continues: plain values.
 

@@ -12,6 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.losses import MaskedLoss
 
+TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -23,15 +25,10 @@ class Processes:
     @classmethod
     def start(cls, device: torch.device) -> Processes:
         """Join the processes that torchrun started; without torchrun there is one."""
-        if "WORLD_SIZE" not in os.environ:
+        if not all(name in os.environ for name in TORCHRUN):
             return cls()
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(distributed.get_rank(), distributed.get_world_size())
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes files and reports."""
-        return self.rank == 0
 
     def wrap(self, student: nn.Module, device: torch.device) -> nn.Module:
         """Return the student with gradients averaged over the processes in its backward pass."""
@@ -48,26 +45,19 @@ class Processes:
         return value
 
     def share_of_mean(self, loss: MaskedLoss) -> Tensor:
-        """Return this process's share of a loss's mean over all processes.
+        """Return ``world_size * sum / (elements in all processes)``.
 
-        That is ``world_size * sum / (elements in all processes)``: DistributedDataParallel averages
-        the gradients, which divides by world_size and gives the gradient of one process with all
-        the images.
+        DistributedDataParallel averages the gradients, which divides by world_size and gives the
+        gradient of one process with all the images.
         """
         return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the plain values of all processes, in order of rank."""
-        if self.world_size == 1:
-            return [value]
-        values: list[Any] = [None] * self.world_size
-        distributed.all_gather_object(values, value)
-        return values
-
-    def wait(self) -> None:
-        """Block until all processes reach this call."""
+        """Return the plain values of all processes, in order of rank; waits for all."""
+        values: list[Any] = [value] * self.world_size
         if self.world_size > 1:
-            distributed.barrier()
+            distributed.all_gather_object(values, value)
+        return values
 
     def close(self) -> None:
         """Leave the process group."""

@@ -11,13 +11,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
@@ -27,10 +26,11 @@ from training.checkpoints import RunFolder
 from utils.errors import UserError
 from utils.files import whole_file
 
+Record = dict[str, Any]
 LOSSES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
 """What metrics.jsonl and the log call the fields of `StepResult`."""
 CURVES = {
-    "target_miou": "Target mIoU of the teacher",
+    "target_miou": "Target mIoU",
     "cls_loss": "Segmentation loss, source",
     "kept": "Share of grid cells that the attention keeps",
     "st_loss": "Self-ensembling loss, target",
@@ -38,49 +38,36 @@ CURVES = {
 
 
 class Log:
-    """Reports progress.
+    """Reports progress, in one of several processes; ``records`` is what metrics.jsonl holds.
 
     Args:
         folder: the run's output files.
         total: iterations of the whole run.
         done: iterations made by an earlier process.
         records: what that process recorded; metrics.jsonl is written again from them.
-        tensorboard: the iteration from which TensorBoard's files are written again; None for none.
-        show: whether to report at all: one of several processes does.
+        board: whether to write TensorBoard's files too.
+        show: whether this process reports.
     """
 
     def __init__(
-        self,
-        folder: RunFolder,
-        total: int,
-        done: int,
-        records: Sequence[dict[str, Any]],
-        tensorboard: int | None,
+        self, folder: RunFolder, total: int, done: int, records: list[Record], board: bool,
         show: bool,
-    ) -> None:
-        self.folder, self.show, self.records, self.board = folder, show, list(records), None
+    ) -> None:  # fmt: skip
+        self.folder, self.show, self.records = folder, show, records
         self.bar = tqdm(total=total, initial=done, unit="it", dynamic_ncols=True, disable=not show)
         self.timed = done
         self.restart_clock()
         if show:
             with whole_file(folder.metrics) as file:
-                file.writelines(json.dumps(record).encode() + b"\n" for record in self.records)
-        if show and tensorboard is not None:
-            self.board = _open_board(folder.board, tensorboard)
-            for record in self.records:
-                if record["iteration"] >= tensorboard:
-                    self._to_board(record)
+                file.writelines(json.dumps(record).encode() + b"\n" for record in records)
+        self.board = _open_board(folder.board, done + 1) if show and board else None
 
     def restart_clock(self) -> None:
         """Exclude the time since the last log line from the speed, after scoring and saving."""
         self.clock = time.perf_counter()
 
     def line(self, text: str, console: bool = True) -> None:
-        """Append a line to the log file, and show it above the progress bar.
-
-        Raises:
-            OSError: the console takes no more; the log file has the line.
-        """
+        """Append a line to the log file, and show it above the progress bar."""
         if not self.show:
             return
         _append(self.folder.log, text)
@@ -88,23 +75,10 @@ class Log:
             self.bar.write(text)
             sys.stdout.flush()  # a pipe would keep it for hours
 
-    def close(self) -> None:
-        """Leave the progress bar as it is."""
-        with contextlib.suppress(OSError):
-            self.bar.close()
-
     def losses(
         self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
     ) -> None:
-        """Report the iterations since the last log line.
-
-        Args:
-            iteration: counted from 1, as are epoch and batch.
-            epoch: of the last iteration.
-            batch: of the epoch, such as "10/200".
-            learning_rate: of the last iteration.
-            means: over the iterations, in the order of `StepResult`.
-        """
+        """Report the iterations since the last log line, by means in the order of `StepResult`."""
         speed = (iteration - self.timed) / (time.perf_counter() - self.clock)
         self.timed = iteration
         self.restart_clock()
@@ -137,13 +111,11 @@ class Log:
             self.board.flush()
 
     def _record(self, **values: Any) -> None:
-        if self.show:
-            record = _plain(values)
-            self.records.append(record)
-            _append(self.folder.metrics, json.dumps(record, allow_nan=False))
-            self._to_board(record)
-
-    def _to_board(self, record: dict[str, Any]) -> None:
+        if not self.show:
+            return
+        record = _plain(values)
+        self.records.append(record)
+        _append(self.folder.metrics, json.dumps(record, allow_nan=False))
         if self.board is not None:
             group, iou = record.get("network", "train"), record.get("iou", {})
             scalars = {f"{group}/{name}": value for name, value in record.items()}
@@ -176,49 +148,38 @@ def _open_board(folder: Path, first: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        missing = "--tensorboard: tensorboard is not installed"
-        raise UserError(f"{missing}\n  pip install tensorboard") from None
+        raise UserError("--tensorboard: it is not installed\n  pip install tensorboard") from None
     return SummaryWriter(folder, purge_step=first)
 
 
-def curves(records: Sequence[Mapping[str, Any]], title: str) -> Figure:
+def curves(records: Sequence[Record], title: str) -> Figure:
     """Draw the curves of a run from its records."""
     figure = Figure(figsize=(12, 7), dpi=120, layout="constrained")
     figure.suptitle(title, weight="bold", parse_math=False)
     grid = figure.subplots(2, 2, sharex=True)
-    for axes, (name, text), color in zip(
-        grid.flat, CURVES.items(), ("C0", "C1", "C2", "C3"), strict=True
-    ):
-        teachers = [r for r in records if r.get("network") != "student"]
-        points = [(r["iteration"], r[name]) for r in teachers if r.get(name) is not None]
-        places, values = np.array(points, float).reshape(-1, 2).T
-        dots = "." if len(values) < 30 else ""
+    for index, (axes, (name, text)) in enumerate(zip(grid.flat, CURVES.items(), strict=True)):
+        points = [r for r in records if r.get(name) is not None and r.get("network") != "student"]
+        places = [record["iteration"] for record in points]
+        values = np.array([record[name] for record in points], float)
         if name == "target_miou" and len(values):
-            text += f", best {100 * values.max():.1f} % at {places[values.argmax()]:,.0f}"
-            axes.plot(places, values, dots, color=color, linestyle="-")
+            text += f": best {100 * values.max():.1f} % at {places[values.argmax()]:,}"
+            axes.plot(places, values, marker=".", linewidth=2)
         elif len(values):
             smoothed = uniform_filter1d(values, 2 * (len(values) // 50) + 1, mode="nearest")
-            axes.plot(places, values, color=color, alpha=0.25, linewidth=0.8)
-            axes.plot(places, smoothed, color=color, linewidth=2, marker=dots)
-            # A few extreme batches must not flatten the rest of the curve.
-            axes.set_ylim(0, 1.1 * max(smoothed.max(), np.quantile(values, 0.99)) or 1)
+            axes.plot(places, values, color=f"C{index}", alpha=0.25, linewidth=0.8)
+            axes.plot(places, smoothed, color=f"C{index}", linewidth=2)
+            axes.set_ylim(0, 1.2 * smoothed.max() or 1)  # extreme batches must not flatten it
         axes.set_title(text, loc="left")
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in grid[1]:
-        axes.set_xlabel("iteration")
     return figure
 
 
 def environment(device: torch.device) -> str:
     """Return versions, revision and device, for the head of a log."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    revision = "unknown"
-    revision = ""
+    command, revision = ["git", "-C", str(Path(__file__).parent), "describe", "--always"], ""
     with contextlib.suppress(OSError):  # no git
         revision = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    return (
-        f"Python {platform.python_version()}, torch {torch.__version__}, torchvision "
-        f"{torchvision.__version__}, revision {revision or 'unknown'}, device {name}"
-    )
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{versions}, revision {revision or 'unknown'}, device {name}"

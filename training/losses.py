@@ -10,17 +10,10 @@ from torch.nn import functional as F
 
 
 class MaskedLoss(NamedTuple):
-    """A sum over the kept elements (pixels or grid cells), and their number.
+    """A sum over pixels or grid cells; several processes divide it by the number in all of them."""
 
-    The two are separate so that several processes can divide by the number in all of them.
-
-    Attributes:
-        sum: scalar, differentiable.
-        elements: their number; scalar, float32, no gradient.
-    """
-
-    sum: Tensor
-    elements: Tensor
+    sum: Tensor  # scalar, differentiable
+    elements: Tensor  # how many are kept; scalar, float32, no gradient
 
     def mean(self) -> Tensor:
         """Return the mean; 0 if nothing is kept."""

@@ -12,30 +12,29 @@ from utils.command_line import Size, integer, number, option, size
 from utils.device import DEVICES
 
 data = partial(option, group="data")
+paths = partial(option, group="data", fixed=False)  # a resumed run compares what is there
 weights = partial(option, group="weights")
 method = partial(option, group="method")
 baselines = partial(option, group="baselines and additions")
 schedule = partial(option, group="schedule")
+length = partial(option, group="schedule", fixed=False)
 output = partial(option, group="output", fixed=False)
 machine = partial(option, group="machine", fixed=False)
+numbers = partial(option, group="machine")  # what changes the last digits
 
 
 @dataclass(frozen=True)
 class CommonOptions:
     """Options of training and of evaluation.py."""
 
-    # A resumed run compares what is in the files, not their paths.
-    classes: str | None = data(
-        None, "YAML file of your own classes, label ids and folders", fixed=False
-    )
+    classes: str | None = paths(None, "YAML file of your own classes, label ids and folders")
     ignore_label: int = data(255, "train id of pixels without a class", integer(0, 255))
     device: str = machine("auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES)
-    precision: str = machine(
+    precision: str = numbers(
         "fp32",
         "fp32 is the original's; bf16 keeps float32 weights; auto takes bf16 if the device has "
         "instructions for it",
         choices=("fp32", "bf16", "auto"),
-        fixed=True,
     )
     num_workers: int | None = machine(
         None, "loader processes per data set; by default chosen", integer(0, 256)
@@ -46,25 +45,20 @@ class CommonOptions:
 class TrainingOptions(CommonOptions):
     """Options of SEAN_GTA5.py and SEAN_Synthia.py; the defaults are the original's for GTA-5."""
 
-    data_dir_source: str = data("data/GTA5", "folder of the labelled source data", fixed=False)
-    data_list_source: str | None = data(
-        None,
-        "text file with one source image per line, or GTA-5's split.mat (its training part)",
-        fixed=False,
+    data_dir_source: str = paths("data/GTA5", "folder of the labelled source data")
+    data_list_source: str | None = paths(
+        None, "text file with one source image per line, or GTA-5's split.mat (its training part)"
     )
-    data_dir_target: str = data(
-        "data/Cityscapes",
-        "folder of the target data, or a plain folder of images without labels",
-        fixed=False,
+    data_dir_target: str = paths(
+        "data/Cityscapes", "folder of the target data, or a plain folder of images without labels"
     )
-    data_list_target: str | None = data(
+    data_list_target: str | None = paths(
         None,
         "text file with one target image per line; with --target_split val these are also scored, "
         "as in the original, unless --data_dir_val is given",
-        fixed=False,
     )
-    data_dir_val: str | None = data(
-        None, "score on the val part of this labelled folder instead of the target's", fixed=False
+    data_dir_val: str | None = paths(
+        None, "score on the val part of this labelled folder instead of the target's"
     )
     target_split: str = data(
         "val",
@@ -76,18 +70,18 @@ class TrainingOptions(CommonOptions):
         None, "number of classes; by default as many as the data set has", integer(2, 255)
     )
     input_size: Size = data((1024, 512), "network input; multiples of 8 fit best", size)
-    input_size_target: Size = data(
+    input_size_target: Size = paths(
         (2048, 1024),
         "expected size of the target's label maps; others are scored at their own, and reported",
         size,
-        fixed=False,
     )
     no_shuffle: bool = data(False, "take the images in list order")
 
-    restore_from: str = weights(
+    restore_from: str = option(
         "model/fcn8s_from_caffe.pth",
         "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet "
         "checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
+        group="weights",
         fixed=False,
     )
     width: float = weights(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
@@ -116,27 +110,23 @@ class TrainingOptions(CommonOptions):
         False, "ablation: neither weight features nor select cells by attention"
     )
     augment: bool = baselines(
-        False,
-        "beyond the paper: crop and flip images at random, and change the colors of what the "
-        "student sees",
+        False, "beyond the paper: random crops and flips; random colors for the student"
     )
     color_matching: bool = baselines(
         False, "beyond the paper: give source images the color statistics of target images"
     )
-    lr_schedule: str = baselines(
+
+    batch_size: int = schedule(1, "images of each domain, per process", integer(1, 1024))
+    learning_rate: float = schedule(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
+    lr_schedule: str = schedule(
         "constant",
         "beyond the paper, poly: linear warm-up over 5 % of the run, then decay with power 0.9",
         choices=("constant", "poly"),
     )
-
-    batch_size: int = schedule(1, "images of each domain, per process", integer(1, 1024))
-    learning_rate: float = schedule(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
     momentum: float = schedule(0.9, "Adam's beta1", number(0, 0.9999))
     weight_decay: float = schedule(5e-5, "L2 penalty in Adam", number(0))
-    num_epoch: int = schedule(6, "passes over the source images", integer(1), fixed=False)
-    max_iters: int | None = schedule(
-        None, "iterations to train, instead of --num_epoch epochs", integer(1), fixed=False
-    )
+    num_epoch: int = length(6, "passes over the source images", integer(1))
+    max_iters: int | None = length(None, "iterations, instead of --num_epoch epochs", integer(1))
     val_interval: int = schedule(500, "batches of an epoch between scorings", integer(1))
     score: str = schedule(
         "teacher",
@@ -151,20 +141,11 @@ class TrainingOptions(CommonOptions):
     checkpoint_interval: int = output(
         500, "iterations between writes of last.pth; scorings write it too", integer(1)
     )
-    max_hours: float | None = output(
-        None, "save and stop after this time, for batch systems", number(0)
-    )
+    max_hours: float | None = output(None, "save and stop then, for batch systems", number(0))
     tensorboard: bool = output(False, "also write TensorBoard's files (pip install tensorboard)")
 
-    deterministic: bool = machine(
-        False, "bit-equal runs on a GPU, more slowly; CPU runs always are", fixed=True
-    )
-    compile: bool = machine(False, "compile the networks with torch.compile", fixed=True)
-
-    @property
-    def uses_attention(self) -> bool:
-        """Whether attention weights the features and selects the cells."""
-        return not (self.source_only or self.oracle or self.no_attention)
+    deterministic: bool = numbers(False, "bit-equal runs on a GPU, slower; CPU runs always are")
+    compile: bool = numbers(False, "compile the networks with torch.compile")
 
     @property
     def adapts(self) -> bool:
@@ -175,17 +156,6 @@ class TrainingOptions(CommonOptions):
     def reads_target(self) -> bool:
         """Whether target images are read in training."""
         return self.adapts or (self.color_matching and not self.oracle)
-
-    @property
-    def data_dir_scored(self) -> str:
-        """Folder of the images to score on."""
-        return self.data_dir_val or self.data_dir_target
-
-    @property
-    def data_list_scored(self) -> str | None:
-        """List of the images to score on; None for all of the val part."""
-        adapts_to_scored = self.target_split == "val" and self.data_dir_val is None
-        return self.data_list_target if adapts_to_scored else None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -48,18 +47,11 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 @dataclass
 class Progress:
-    """How far a run is; epoch and batch follow from the iteration.
+    """How far a run is; epoch and batch follow from the iteration."""
 
-    Attributes:
-        iteration: iterations that are done.
-        scored: the last iteration that was scored, so that a scoring that failed is due again.
-        miou: the last score, 0..1; -1 before the first, nan if the label maps have no class.
-        best_miou: the best score.
-    """
-
-    iteration: int = 0
-    scored: int = 0
-    miou: float = -1.0
+    iteration: int = 0  # that are done
+    scored: int = 0  # the last iteration that was scored: a scoring that failed is due again
+    miou: float = -1.0  # the last score, 0..1; -1 before the first, nan if labels have no class
     best_miou: float = -1.0
 
 
@@ -67,17 +59,8 @@ class Run:
     """A training run, new or resumed. Iterate over it for the batches, and record each result.
 
     Between two iterations it logs, scores and saves. Inside ``with``, a signal stops it there, and
-    what goes wrong saves the last whole iteration first.
-
-    Args:
-        prefix: GTA or Synthia; names of output files begin with it.
-        options: the experiment's values.
-        student: trained in place.
-        teacher: a copy of the student that follows it.
-        source: images with labels to learn from.
-        target: images to adapt to.
-        val: images with labels to score on; None if there are none.
-        weights: where the initial weights come from, in words, for the log.
+    what goes wrong saves the last whole iteration first. Names of output files begin with
+    ``prefix``; ``weights`` says in words where the student's come from.
 
     Attributes:
         student, teacher: the networks as they run: in several processes, in bfloat16, compiled.
@@ -87,7 +70,6 @@ class Run:
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
         DivergenceError: a loss, gradient or weight is not finite; nothing after it is saved.
-        OSError: nobody reads the console any more, or what it is redirected to is full.
         SystemExit: after a signal, with status 128 + its number; after the time limit, with 0.
     """
 
@@ -103,6 +85,7 @@ class Run:
         if options.deterministic:
             make_deterministic()
         self.processes = Processes.start(self.device)
+        self.is_main = self.processes.rank == 0  # writes files and reports
         self.reduce = self.processes.share_of_mean
         self.batches = DomainBatches(source, target, options, self.device, self.processes)
         self.last_iteration = options.max_iters or options.num_epoch * self.batches.per_epoch
@@ -114,17 +97,14 @@ class Run:
         counts = {"processes": self.processes.world_size, "epoch": self.batches.per_epoch}
         if options.lr_schedule == "poly":
             counts["iterations"] = self.last_iteration
-        self.fixed = fixed_values(
-            options, counts, {"source": source, "target": target, "scored": val}
-        )
+        self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
         self.folder = RunFolder(options.snapshot_dir, prefix)
-        saved = self.folder.open(options.resume, self.fixed, self.processes.is_main)
+        saved = self.folder.open(options.resume, self.fixed, self.is_main)
         self.plain = {"student": student, "teacher": teacher}
         self._place_networks(saved)
         protocol, space = describe_protocol(options, source, target, val), target.label_space
-        self.info = CheckpointInfo.of(
-            student, space.names, space.colors, options.input_size, protocol
-        )
+        size = options.input_size
+        self.info = CheckpointInfo.of(student, space.names, space.colors, size, protocol)
 
         # The generators come last, so that nothing draws between a checkpoint and its next batch.
         torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
@@ -136,7 +116,7 @@ class Run:
             weights = f"resumed at iteration {self.progress.iteration}"
         self.log = Log(
             self.folder, self.last_iteration, self.progress.iteration, saved.get("records", []),
-            self.progress.scored + 1 if options.tensorboard else None, self.processes.is_main,
+            options.tensorboard, self.is_main,
         )  # fmt: skip
         self.heading = [
             f"== {environment(self.device)}, {self.processes.world_size} process(es)",
@@ -169,8 +149,6 @@ class Run:
             self.student = torch.compile(self.student)  # type: ignore[assignment]
             self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
 
-    # --- the loop ---------------------------------------------------------------------------------
-
     def __iter__(self) -> Iterator[DomainBatch]:
         """Yield the batch of each iteration; the caller records its result."""
         progress, options = self.progress, self.options
@@ -184,14 +162,15 @@ class Run:
             batch = next(batches)
             self.names, self.before = batch.names, random_state(self.device)
             yield batch
-            _, number = self._place()
             ends = progress.iteration == self.last_iteration
-            logs = ends or number % options.print_interval == 0
+            logs = ends or self._place()[1] % options.print_interval == 0
             if logs:
                 self.log_losses()
             if not ends and self._stop_is_wanted(logs):
                 self.save()
-                self._stop()
+                why = signal.Signals(self.stopped_by).name if self.stopped_by else "time limit"
+                self.log.line(f"{why}: saved at iteration {progress.iteration}; --resume continues")
+                sys.exit(128 + self.stopped_by if self.stopped_by else 0)
             if self._score_is_due():
                 self.score()
             elif progress.iteration % options.checkpoint_interval == 0:
@@ -211,17 +190,12 @@ class Run:
         return epoch + 1, batch + 1
 
     def _score_is_due(self) -> bool:
-        progress, (_, batch) = self.progress, self._place()
-        at_interval = batch % self.options.val_interval == 0
-        ends = progress.iteration == self.last_iteration
-        return progress.iteration > progress.scored and (at_interval or ends)
+        at_interval = self._place()[1] % self.options.val_interval == 0
+        due = at_interval or self.progress.iteration == self.last_iteration
+        return due and self.progress.iteration > self.progress.scored
 
     def log_losses(self) -> None:
-        """Read and report the results since the last call, which synchronizes the device.
-
-        Raises:
-            DivergenceError: a loss or gradient is not finite.
-        """
+        """Read and report the results since the last call, which synchronizes the device."""
         if not self.unread:
             return
         results, names = zip(*self.unread, strict=True)
@@ -240,8 +214,6 @@ class Run:
         place = f"{batch}/{self.batches.per_epoch}"
         self.log.losses(self.progress.iteration, epoch, place, rate, rows.mean(0).tolist())
 
-    # --- scoring and saving -----------------------------------------------------------------------
-
     def score(self) -> None:
         """Score on the target, keep the best network, draw the curves; saves before."""
         self.save()
@@ -257,21 +229,16 @@ class Run:
             classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
             self.log.score(progress.iteration, name, progress.miou, classes)
         if progress.miou > progress.best_miou:
-            if self.processes.is_main:
+            if self.is_main:
                 path = self.folder.best(*self._place(), progress.miou)
                 save_tensors(path, released(self.plain[wanted[-1]], self.info))
             progress.best_miou = progress.miou  # only now: a failed write must be repeated
-        if self.processes.is_main:
+        if self.is_main:
             self.log.draw(progress.iteration, panels(self.teacher, self.shown))
         progress.scored = progress.iteration
 
     def save(self) -> None:
-        """Write last.pth and the history.
-
-        Raises:
-            DivergenceError: a loss or weight is not finite; nothing is written.
-            UserError: a file cannot be written.
-        """
+        """Write last.pth and the history, unless a number is not finite (DivergenceError)."""
         self.log_losses()
         weights = [p for network in self.plain.values() for p in network.parameters()]
         if not torch.nn.utils.get_total_norm(weights).isfinite():
@@ -280,10 +247,11 @@ class Run:
                 f"  {self.folder.last}, if it exists, was saved before; lower --learning_rate"
             )
         randoms = self.processes.gather(random_state(self.device))
-        if self.processes.is_main:
+        if self.is_main:
             with whole_file(self.folder.history) as file:
                 np.savez(file, loss_hist=self.rows.numpy())
-            self.folder.save({
+            # A kill at any moment leaves this file or the one before whole.
+            save_tensors(self.folder.last, {
                 "version": VERSION,
                 "fixed": self.fixed,
                 "progress": asdict(self.progress),
@@ -293,42 +261,38 @@ class Run:
                 "student": self.plain["student"].state_dict(),
                 "teacher": self.plain["teacher"].state_dict(),
                 "optimizer": self.optimizer.state_dict()["state"],
-            })  # fmt: skip
+            }, keep=self.folder.previous)  # fmt: skip
         # A process that left now would make its launcher stop the one that writes.
-        self.processes.wait()
+        self.processes.gather(None)
         self.log.restart_clock()
 
     def finish(self) -> None:
         """Save the final state and the final teacher."""
         self.save()
-        if self.processes.is_main:
+        if self.is_main:
             save_tensors(self.folder.final, released(self.plain["teacher"], self.info))
         self.log.line(f"final teacher: {self.folder.final}")
         if self.val:
             progress = self.progress
             self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")
 
-    # --- stopping ---------------------------------------------------------------------------------
-
     def __enter__(self) -> Run:
-        self.signals = contextlib.ExitStack()
-        self.signals.enter_context(handling(self._request_stop, *SIGNALS))
+        self.signals = handling(self._request_stop, *SIGNALS)
+        self.signals.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         is_known = isinstance(error, UserError | OSError) or is_out_of_memory(error)
         saves = is_known and not isinstance(error, DivergenceError)
         try:
-            self.log.close()
+            with contextlib.suppress(OSError):
+                self.log.bar.close()
             if saves and self.processes.world_size == 1:  # others would have to take part
                 if self.before is not None:  # within an iteration, which a resume repeats
                     restore_random_state(self.before, self.device)
                 self.save()
         finally:
-            self.signals.close()
+            self.signals.__exit__(None, None, None)
             if self.folder.lock:
                 self.folder.lock.release()
             if error is None or isinstance(error, SystemExit):
@@ -347,11 +311,3 @@ class Run:
         wanted = self.stopped_by is not None or time.monotonic() > self.deadline
         asks = logs or self.processes.world_size == 1
         return asks and any(self.processes.gather(wanted))
-
-    def _stop(self) -> None:
-        number = self.stopped_by
-        reason = "time limit" if number is None else signal.Signals(number).name
-        self.log.line(
-            f"{reason}: saved at iteration {self.progress.iteration}; continue with --resume"
-        )
-        sys.exit(0 if number is None else 128 + number)

@@ -20,42 +20,24 @@ WARM_UP = 0.05
 
 
 class DomainBatch(NamedTuple):
-    """Images of both domains, on the device.
+    """Images of both domains, on the device; without a target, the source alone is learnt from."""
 
-    Attributes:
-        source: source images as network input, float32, (B, 3, H, W).
-        labels: their train ids, int64, (B, H, W).
-        target: target images as network input, (B, 3, H, W); None with ``--source_only``,
-            ``--oracle`` or ``--st_weight 0``.
-        view: the same as the student sees them: the same tensor, unless ``--augment`` is on.
-        names: file names of the source and target images.
-    """
-
-    source: Tensor
-    labels: Tensor
-    target: Tensor | None
-    view: Tensor | None
-    names: tuple[str, ...]
+    source: Tensor  # network input, float32, (B, 3, H, W)
+    labels: Tensor  # its train ids, int64, (B, H, W)
+    target: Tensor | None  # network input, (B, 3, H, W)
+    view: Tensor | None  # the target as the student sees it: the same tensor without --augment
+    names: tuple[str, ...]  # file names of the source and target images
 
 
 class StepResult(NamedTuple):
-    """Scalars of one iteration, on the device.
+    """Scalars of one iteration, still on the device: reading them synchronizes."""
 
-    Attributes:
-        total: segmentation + self_ensembling.
-        segmentation: cross-entropy on the source batch, nats per pixel.
-        self_ensembling: weighted by st_weight.
-        source_miou: mean IoU of the source batch, 0..1.
-        kept: share of grid cells with attention above the threshold, 0..1.
-        gradient: L2 norm of the student's gradient.
-    """
-
-    total: Tensor
-    segmentation: Tensor
-    self_ensembling: Tensor
-    source_miou: Tensor
-    kept: Tensor
-    gradient: Tensor
+    total: Tensor  # segmentation + self_ensembling
+    segmentation: Tensor  # cross-entropy on the source batch, nats per pixel
+    self_ensembling: Tensor  # weighted by st_weight
+    source_miou: Tensor  # of the source batch, 0..1
+    kept: Tensor  # share of grid cells with attention above the threshold, 0..1
+    gradient: Tensor  # L2 norm of the student's gradient
 
 
 def train_step(
@@ -75,9 +57,6 @@ def train_step(
         batch: images of both domains and the source's labels.
         options: ignore_label, noise, attention_threshold, st_weight and teacher_alpha are used.
         reduce: turns a loss into a scalar; with several processes, `Processes.share_of_mean`.
-
-    Returns:
-        Losses and shares, still on the device: reading them synchronizes.
     """
     source, labels, target, view, _ = batch
     optimizer.zero_grad(set_to_none=True)
@@ -93,8 +72,8 @@ def train_step(
     if target is not None and view is not None:
         # 2. Teacher and student see the target under independent noise.
         with torch.no_grad():
-            attention, teacher_logits = teacher(add_noise(target, options.noise))
-        student_logits = student(add_noise(view, options.noise)).logits  # (B, C, h, w)
+            attention, teacher_logits = teacher(target + options.noise * torch.randn_like(target))
+        student_logits = student(view + options.noise * torch.randn_like(view)).logits
 
         # 3. The student must match the teacher where the teacher's attention is above a threshold.
         mismatch = self_ensembling_loss(
@@ -118,11 +97,6 @@ def train_step(
     return StepResult(
         total.detach(), segmentation.detach(), self_ensembling.detach(), source_miou, kept, gradient
     )
-
-
-def add_noise(images: Tensor, std: float) -> Tensor:
-    """Return the images plus a new draw of Gaussian noise; ``std`` is in gray levels, of 255."""
-    return images + std * torch.randn_like(images)
 
 
 def make_optimizer(student: nn.Module, options: TrainingOptions) -> Adam:

@@ -25,15 +25,9 @@ def option(
     fixed: bool = True,
     group: str = "options",
 ) -> Any:
-    """Declare an option.
+    """Declare an option; ``parse`` turns the command line's text into its value.
 
-    Args:
-        default: value when the option is not given.
-        help: what it does and how to choose it.
-        parse: turns the command line's text into the value, or raises ValueError.
-        choices: allowed values, if there are few.
-        fixed: whether a resumed run must have the same value.
-        group: heading in ``--help``.
+    A resumed run must have the same value if it is ``fixed``; ``group`` is a heading in ``--help``.
     """
     metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed, "group": group}
     return dataclasses.field(default=default, metadata=metadata)
@@ -90,15 +84,9 @@ class Parser(argparse.ArgumentParser):
 def read_options(
     defaults: Config, description: str, arguments: Sequence[str] | None = None
 ) -> Config:
-    """Read the command line.
+    """Read the command line, by default the process's own; ``defaults`` are what it does not give.
 
-    Args:
-        defaults: values of options that are not given.
-        description: the first line of the help text.
-        arguments: the words of the command line; by default the process's own.
-
-    Returns:
-        The options. A mistake ends the process with one message and status 2.
+    A mistake ends the process with one message and status 2.
     """
     parser = Parser(description)
     groups: dict[str, Any] = {}

@@ -15,20 +15,13 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn ``--device`` into a device.
-
-    Args:
-        name: one of `DEVICES`; auto is the first of CUDA, MPS, CPU that is available. With several
-            CUDA devices, torchrun's LOCAL_RANK selects one.
+    """Turn ``--device`` into a device; auto is the first that is available of CUDA, MPS, CPU.
 
     Raises:
-        UserError: the device is not available, or there are fewer than processes.
+        UserError: the device is not available, or there are fewer than torchrun's processes.
     """
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    available = {"cuda": has_cuda, "mps": has_mps, "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available[name]:

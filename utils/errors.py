@@ -32,12 +32,19 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error says that the device, or this process, has no memory left."""
+    texts = ("out of memory", "can't allocate memory")  # of CUDA and of the CPU, in RuntimeErrors
+    found = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+    return found or isinstance(error, MemoryError)
+
+
 @contextlib.contextmanager
 def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]:
-    """Handle signals while the block runs, such as SIGTERM.
+    """Handle signals, such as SIGTERM, while the block runs.
 
-    Signals that the system lacks, or that this process was started to ignore (nohup, a background
-    job), are left alone; so are all of them outside the main thread, where Python allows no change.
+    Those that the system lacks, or that this process was started to ignore (nohup, a background
+    job), are left alone; so are all outside the main thread, where Python allows no change.
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in names if is_main and hasattr(signal, name)]
@@ -50,13 +57,6 @@ def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]
     finally:
         for number, found in before.items():
             signal.signal(number, found)
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Return whether an error says that the device, or this process, has no memory left."""
-    if isinstance(error, RuntimeError):  # torch.OutOfMemoryError is one
-        return "out of memory" in str(error) or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager
@@ -73,42 +73,35 @@ def exit_on_error() -> Iterator[None]:
             setattr(sys, name, open(os.devnull, "w"))
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    message, status, lost = "", 0, False
     try:
         with handling(_end, "SIGTERM", "SIGHUP"):
-            try:
-                yield
-            except UserError as error:
-                print(f"error: {error}", file=sys.stderr)
-                sys.exit(error.status)
-            except KeyboardInterrupt:
-                sys.exit(128 + signal.SIGINT)
-            except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                first = str(error).partition("\n")[0]
-                remedy = "give a smaller --batch_size or --input_size, or --precision bf16"
-                print(f"error: out of memory: {first}\n  {remedy}", file=sys.stderr)
-                sys.exit(UserError.status)
-            finally:
-                sys.stdout.flush()
+            yield
+        sys.stdout.flush()
+    except UserError as error:
+        message, status = str(error), error.status
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
     except BrokenPipeError:
-        _discard_output()
-        sys.exit(141)
-    except OSError as error:
-        if error.errno not in NO_SPACE:
+        status, lost = 141, True
+    except (OSError, MemoryError, RuntimeError) as error:
+        reason, status = getattr(error, "strerror", None) or str(error).partition("\n")[0], 2
+        if is_out_of_memory(error):
+            remedy = "give a smaller --batch_size or --input_size, or --precision bf16"
+            message = f"out of memory: {reason}\n  {remedy}"
+        elif getattr(error, "errno", None) in NO_SPACE:
+            place, lost = getattr(error, "filename", None) or "the output", True
+            message = f"cannot write {place}: {reason}\n  free some space, or write elsewhere"
+        else:
             raise
-        message = f"error: cannot write {error.filename or 'the output'}: {error.strerror}"
+    if message:
         with contextlib.suppress(OSError):
-            print(f"{message}\n  free some space, or write elsewhere", file=sys.stderr)
-        _discard_output()
-        sys.exit(UserError.status)
-
-
-def _discard_output() -> None:
-    """Keep Python from flushing both streams at its end, which would fail once more."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        os.dup2(nothing, descriptor)
+            print(f"error: {message}", file=sys.stderr)
+    if lost:  # Python flushes both streams at its end, which would fail once more
+        for descriptor in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+    if status:
+        sys.exit(status)
 
 
 def _end(number: int, frame: Any) -> None:

@@ -55,13 +55,6 @@ def replace_when_done(path: Path, sync: bool = True, keep: Path | None = None) -
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    if sync and hasattr(os, "O_DIRECTORY"):  # the rename must survive, too
-        with contextlib.suppress(OSError):
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
 
 
 @contextlib.contextmanager
@@ -91,10 +84,7 @@ def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
 
 
 def load_tensors(path: str | Path, _most_bytes: int = 0) -> Any:
-    """Read a file of torch.save, after checking the checksums in it. No code in it is run.
-
-    Returns:
-        Tensors on the CPU, and plain values.
+    """Read tensors, on the CPU, and plain values, after checking checksums; no code in it is run.
 
     Raises:
         UserError: the file is missing or damaged, or holds something else.
@@ -107,7 +97,7 @@ def load_tensors(path: str | Path, _most_bytes: int = 0) -> Any:
             reason = "it is a Git LFS pointer; `git lfs pull` fetches the file itself"
         elif start.lstrip()[:1] == b"<":
             reason = "it is a web page: the download went wrong"
-        elif zipfile.is_zipfile(path):
+        elif start[:2] == b"PK":
             with zipfile.ZipFile(path) as archive:  # torch reads a flipped bit silently
                 damaged = archive.testzip()
             if damaged:
@@ -139,15 +129,15 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
         UserError: the folder cannot be made or written to, or another process is using it.
     """
     lock = filelock.FileLock(folder / ".lock", fallback_to_soft=False)
+    remedy = "choose another folder for output"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        remedy = "wait until it ends, or choose another folder for output"
-        raise UserError(f"{folder} is in use by another process\n  {remedy}") from None
+        text = f"{folder} is in use by another process\n  wait until it ends, or {remedy}"
+        raise UserError(text) from None
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            remedy = "choose another folder for output"
             raise UserError(f"cannot write into {folder}: {error.strerror}\n  {remedy}") from None
         text = f"warning: the file system of {folder} has no locks: start one run at a time in it"
         print(text, file=sys.stderr)
