@@ -1,0 +1,198 @@
+"""What surrounds the step: options, what a script opens, batches, the log and its curves."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import SEAN_GTA5
+import SEAN_Synthia
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.gta5_dataset import GTA5Dataset
+from model.SEAN import network_input
+from tests.runs import LOG, metrics, train, trained
+from training.batches import DomainBatches
+from training.checkpoints import RunFolder, fixed_values
+from training.distributed import Processes
+from training.log import Log, curves
+from training.options import TrainingOptions
+
+SIZE = (64, 32)
+ORIGINAL = {  # option of the original -> its default for GTA-5
+    "ignore_label": 255, "input_size": (1024, 512), "input_size_target": (2048, 1024),
+    "batch_size": 1, "learning_rate": 1e-5, "momentum": 0.9, "weight_decay": 5e-5, "noise": 0.1,
+    "teacher_alpha": 0.99, "attention_threshold": 0.1, "st_weight": 0.3, "val_interval": 500,
+    "print_interval": 10, "target_split": "val", "precision": "fp32", "classifier_branches": 2,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "threshold"), [(SEAN_GTA5, 0.1), (SEAN_Synthia, 0.3)])
+def test_the_experiments_are_the_papers(script: ModuleType, threshold: float) -> None:
+    values = dataclasses.asdict(script.EXPERIMENT)
+    assert {name: values[name] for name in ORIGINAL} == {
+        **ORIGINAL, "attention_threshold": threshold,
+    }  # fmt: skip
+    names = "data_dir_source data_list_source data_dir_target data_list_target num_classes"
+    names += " num_workers num_epoch restore_from snapshot_dir"
+    assert set(names.split()) <= values.keys()
+
+
+# --- batches ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(domains: Path) -> tuple[Any, Any]:
+    target = CityscapesDataset(domains / "Cityscapes", SIZE, labels="none")
+    return GTA5Dataset(domains / "GTA5", SIZE), target
+
+
+def make(data: tuple[Any, Any], **changes: Any) -> DomainBatches:
+    options = dataclasses.replace(TrainingOptions(), num_workers=0, **changes)
+    return DomainBatches(*data, options, torch.device("cpu"), Processes())
+
+
+def names(batches: DomainBatches, first: int, count: int) -> list[tuple[str, ...]]:
+    following = batches.starting_at(first)
+    return [next(following).names for _ in range(count)]
+
+
+def test_an_epoch_visits_every_source_image_and_repeats_the_target(data: Any) -> None:
+    batches = make(data)
+    assert batches.per_epoch == 8
+    visited = names(batches, 0, 16)
+    for epoch in (visited[:8], visited[8:]):
+        assert {source for source, _ in epoch} == set(data[0].names)
+        targets = [target for _, target in epoch]
+        assert {targets.count(name) for name in data[1].names} == {2, 3}
+    assert visited[8:] != visited[:8]
+    assert names(batches, 5, 11) == visited[5:], "from any iteration on"
+    assert names(make(data, seed=1), 0, 8) != visited[:8]
+
+
+def test_batches_hold_network_inputs_and_labels_and_baselines_no_target(data: Any) -> None:
+    batch = next(make(data, no_shuffle=True, batch_size=2).starting_at(0))
+    for i in range(2):
+        for given, dataset in ((batch.source, data[0]), (batch.target, data[1])):
+            image = torch.from_numpy(np.asarray(dataset[i].image))
+            assert torch.equal(given[i], network_input(image[None])[0])
+        assert torch.equal(batch.labels[i], torch.from_numpy(np.asarray(data[0][i].label)).long())
+    for changes in ({"source_only": True}, {"oracle": True}, {"st_weight": 0.0}):
+        first = next(make(data, **changes).starting_at(0))
+        assert first.target is first.view is None
+        assert len(first.names) == 1
+
+
+# --- what a script opens ----------------------------------------------------------------------
+
+
+def test_a_target_can_be_scored_elsewhere_and_a_list_chooses(domains: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(domains / "Cityscapes", tmp_path / "other")
+    first, *rest = sorted(path.name for path in (other / "leftImg8bit/val").rglob("*.png"))
+    next((other / "leftImg8bit/val").rglob(rest[-1])).unlink()
+    (tmp_path / "list.txt").write_text(f"demo/{first}\n")
+    listed = {"data_list_target": tmp_path / "list.txt", "max_iters": 1}
+    log = trained(domains, tmp_path / "a", **listed, data_dir_val=other)
+    assert f"to the val images of {domains / 'Cityscapes'} without their labels" in log
+    assert f"scores best on the val images of {other}" in log
+    assert "data: 8 source images, 1 target image, 2 scored" in log
+    assert "1 target image, 1 scored" in trained(domains, tmp_path / "b", **listed)
+    log = trained(domains, tmp_path / "c", **listed, target_split="train", input_size_target="9,9")
+    assert "1 target image, 3 scored; label maps of 64x32, not 9x9" in log
+    log = trained(domains, tmp_path / "d", "--source_only", max_iters=1)
+    assert f"protocol: trains on {domains / 'GTA5'} alone; keeps the teacher" in log
+
+
+def test_what_a_resumed_run_must_have_in_common(data: Any, tmp_path: Path) -> None:
+    source, target = data
+    options = TrainingOptions()
+    first = fixed_values(options, {"processes": 1}, source=source, target=target, scored=None)
+    moved = dataclasses.replace(options, data_dir_source="elsewhere", max_hours=1.0, device="cuda")
+    assert fixed_values(moved, {"processes": 1}, source=source, target=target) == first
+    (tmp_path / "list.txt").write_text("\n".join(reversed(source.names)))
+    reordered = GTA5Dataset(source.root, SIZE, tmp_path / "list.txt")
+    target.table = target.table | {7: 1}
+    louder = dataclasses.replace(options, noise=1.0)
+    second = fixed_values(louder, {"processes": 2}, source=reordered, target=target)
+    assert {name for name in first if first[name] != second[name]} == {
+        "--noise", "processes", "other source images", "other classes or label ids of the target",
+    }  # fmt: skip
+
+
+def test_a_resume_elsewhere_continues_and_with_other_options_is_refused(
+    domains: Path, tmp_path: Path
+) -> None:
+    run, moved = tmp_path / "run", shutil.copytree(domains, tmp_path / "mount")
+    train(domains, run, max_hours=0)
+    for changes, words in (
+        ({"noise": 3}, r"--noise 0.1 -> 3"),
+        ({"data_list_source": tmp_path / "list.txt"}, "other source images"),
+    ):
+        (tmp_path / "list.txt").write_text("\n".join(f"{i:05d}.png" for i in range(8, 0, -1)))
+        ended = train(moved, run, "--resume", **changes)
+        assert ended.status == 2
+        assert re.search(words, ended.output)
+    assert "resumed at iteration 1" in trained(moved, run, "--resume")
+    again = train(moved, run)
+    assert again.status == 2
+    assert "holds an earlier run" in again.output
+
+
+# --- log, curves ------------------------------------------------------------------------------
+
+
+def test_log_metrics_and_tensorboard_hold_the_same(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "GTA")
+    log = Log(folder, 100, 0, [], True, True)
+    log.losses(10, 2, "3/7", 1e-4, [3.0, 2.0, 1.0, 0.5, 0.25, float("inf")])
+    log.score(10, "teacher", 0.5, {"road": 0.5, "train": float("nan")})
+    log.line("a name \udce9", console=False)
+    losses, scores = metrics(tmp_path)
+    assert losses == {
+        "iteration": 10, "epoch": 2, "loss": 3.0, "cls_loss": 2.0, "st_loss": 1.0,
+        "source_miou": 0.5, "kept": 0.25, "gradient": None, "learning_rate": 1e-4,
+    }  # fmt: skip
+    iou = {"road": 0.5, "train": None}
+    assert scores == {"iteration": 10, "network": "teacher", "target_miou": 0.5, "iou": iou}
+    lines = (tmp_path / LOG).read_text().splitlines()
+    assert lines[0].startswith("epoch 2 batch 3/7 loss 3 cls_loss 2 st_loss 1 source_miou 0.5")
+    assert lines[1:] == [
+        "iteration 10 teacher target_miou 0.5000",
+        "iteration 10 teacher IoU in %: road 50.0 train nan",
+        r"a name \udce9",
+    ]
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in shown.Scalars("teacher iou/road")] == [0.5]
+    # A later process writes metrics.jsonl again from what it is given, and other processes nothing.
+    Log(folder, 100, 10, log.records[:1], False, True)
+    assert metrics(tmp_path) == [losses]
+    Log(RunFolder(str(tmp_path / "rank1"), "GTA"), 100, 0, [], False, False).line("a")
+    assert not (tmp_path / "rank1").exists()
+
+
+def test_curves_show_the_teachers_best_score_and_every_loss() -> None:
+    value = {"cls_loss": 2.0, "st_loss": 0.0, "kept": 1.0}
+    records: list[dict[str, Any]] = [{"iteration": i, **value} for i in range(10, 1000, 10)]
+    for iteration, network, miou in (
+        (500, "student", 0.9),
+        (500, "teacher", 0.31),
+        (990, "teacher", 0.3),
+    ):
+        records.append({"iteration": iteration, "network": network, "target_miou": miou})
+    records.append({"iteration": 995, "network": "teacher", "target_miou": None})
+    figure = curves(json.loads(json.dumps(records)), "folder $x")
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles[0] == "Target mIoU: best 31.0 % at 500"
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[500, 0.31], [990, 0.3]]
+    assert np.allclose(figure.axes[1].lines[1].get_ydata(), 2.0)
+    figure.canvas.draw()
+    curves([], "an empty run").canvas.draw()
