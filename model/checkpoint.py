@@ -28,7 +28,7 @@ WRAPPERS = ("state_dict", "model", "model_state_dict")  # where other programs k
 PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # torch.compile and DataParallel, both orders
 
 StateDict = dict[str, Tensor]
-Colors = Sequence[tuple[int, int, int]]
+Colors = tuple[tuple[int, int, int], ...]
 Size = tuple[int, int]
 
 
@@ -51,7 +51,7 @@ class CheckpointInfo:
     ) -> CheckpointInfo:
         """Describe a network."""
         return cls(
-            tuple(names), tuple(colors), network.use_attention, network.classifier.branches,
+            tuple(names), colors, network.use_attention, network.classifier.branches,
             network.width, input_size, protocol,
         )  # fmt: skip
 

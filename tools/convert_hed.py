@@ -23,7 +23,7 @@ from utils.files import save_tensors
 
 
 def read_trunk(path: Path) -> StateDict:
-    """Read the convolutions ``block{1..5}/layers/conv2d[_i]``: kernel ``vars/0``, bias ``vars/1``."""
+    """Read 13 convolutions, each of a kernel ``vars/0`` and a bias ``vars/1``."""
     try:
         import h5py
     except ImportError:

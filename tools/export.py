@@ -94,19 +94,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", help="file written by training, or by the original")
     parser.add_argument("--format", choices=EXTENSIONS, required=True)
     parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
-    older = parser.add_argument_group("for checkpoints that do not describe themselves")
-    older.add_argument(*spellings("input_size"), type=size, metavar="W,H", help="default: 1024,512")
-    older.add_argument(
-        *spellings("no_attention"), action="store_const", const=False, dest="attention",
-        help="trained with --no_attention, --source_only or --oracle",
-    )  # fmt: skip
-    older.add_argument(
-        *spellings("classifier_branches"), type=integer(1, 4), metavar="N", help="default: 2"
+    add = parser.add_argument_group("for checkpoints that do not describe themselves").add_argument
+    add(*spellings("input_size"), type=size, metavar="W,H", help="default: 1024,512")
+    add(*spellings("classifier_branches"), type=integer(1, 4), metavar="N", help="default: 2")
+    about = "trained with --no_attention, --source_only or --oracle"
+    add(
+        *spellings("no_attention"), dest="attention", action="store_false", default=None, help=about
     )
     options = parser.parse_args(arguments)
-    network, info = load_network(
-        options.checkpoint, None, options.classifier_branches, options.attention, options.input_size
-    )
+    variant = (options.classifier_branches, options.attention, options.input_size)
+    network, info = load_network(options.checkpoint, None, *variant)
     output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if options.format == "onnx" and missing:
@@ -115,8 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"{output} exists\n  choose another --output, or remove it")
     with whole_file(output) as file:
         file.write(export(network, options.format, describe(network, info)))
-    megabytes = output.stat().st_size / 1e6
-    print(f"{output}: {network.num_classes} classes, {megabytes:.0f} MB")
+    print(f"{output}: {network.num_classes} classes, {output.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
