@@ -90,7 +90,7 @@ def load_network(
     )
     for option, given, value, words in (
         ("--num-classes", num_classes, classes, f"{classes} classes"),
-        ("--classifier_branches", branches, info.branches, f"{info.branches}"),
+        ("--classifier_branches", branches, info.branches, f"{info.branches} of 4 branches"),
         ("--no_attention", attention, info.attention, "attention"),
         ("--input_size", input_size, info.input_size, "{},{}".format(*info.input_size)),
     ):
