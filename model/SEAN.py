@@ -16,69 +16,49 @@ from torch.nn import functional as F
 MEAN_BGR = (104.00698793, 116.66876762, 122.67891434)
 """Of the images that VGG-16 was trained on; gray levels, 0..255."""
 
-STRIDE = 8
-"""Input pixels for one cell of the feature grid."""
-
-VGG_CHANNELS: tuple[int | str, ...] = (
-    *(64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool"),
-    *(512, 512, 512, 512, 512, 512),
+POOL = (0, 0)
+TRUNK = (
+    *((64, 1), (64, 1), POOL),
+    *((128, 1), (128, 1), POOL),
+    *((256, 1), (256, 1), (256, 1), POOL),
+    *((512, 1), (512, 1), (512, 1)),  # conv4, without a pool after it
+    *((512, 2), (512, 2), (512, 2)),  # conv5
+    *((1024, 4), (1024, 4)),  # fc6, fc7
 )
-"""VGG-16 without pool4 and pool5: conv4_1 is followed by conv5_3 at the same resolution."""
+"""Output channels and dilation of each 3x3 convolution."""
 
 CLASSIFIER_DILATIONS = (6, 12, 18, 24)
 
 
 class Output(NamedTuple):
-    """The network's output for a batch of images.
+    """The network's output for a batch of images."""
 
-    Attributes:
-        attention: (B, 1, h, w), in (0, 1).
-        logits: (B, C, h, w).
-    """
-
-    attention: Tensor
-    logits: Tensor
+    attention: Tensor  # (B, 1, h, w), in (0, 1)
+    logits: Tensor  # (B, C, h, w)
 
 
 def vgg16_trunk(width: float = 1.0) -> nn.Sequential:
     """VGG-16 with output stride 8, then fc6 and fc7 as dilated convolutions.
 
-    Args:
-        width: factor of the channels of every layer; 1 is VGG-16.
-
-    Returns:
-        A module from (B, 3, H, W) to (B, 1024 * width, h, w); h and w are H and W halved three
-        times, rounded down each time.
+    It maps (B, 3, H, W) to (B, 1024 * width, H // 8, W // 8).
     """
     layers: list[nn.Module] = []
-    channels, convolutions = 3, 0
-    for wanted in VGG_CHANNELS:
-        if isinstance(wanted, str):
+    channels = 3
+    for wanted, dilation in TRUNK:
+        if not wanted:
             layers.append(nn.MaxPool2d(2))
             continue
-        convolutions += 1
-        dilation = 2 if convolutions > 10 else 1  # conv5_1..3
         following = round(wanted * width)
-        layers += [
-            nn.Conv2d(channels, following, 3, padding=dilation, dilation=dilation),
-            nn.ReLU(True),
-        ]
-        channels = following
-    for _ in ("fc6", "fc7"):
-        following = round(1024 * width)
-        layers += [nn.Conv2d(channels, following, 3, padding=4, dilation=4), nn.ReLU(True)]
+        convolution = nn.Conv2d(channels, following, 3, padding=dilation, dilation=dilation)
+        layers += [convolution, nn.ReLU(True)]
         channels = following
     return nn.Sequential(*layers)
 
 
 class DilatedClassifier(nn.Module):
-    """Parallel 3x3 convolutions with growing dilation, summed.
+    """Parallel 3x3 convolutions with growing dilation, of which the first ``branches`` are summed.
 
-    Args:
-        channels: of the features.
-        num_classes: C, the number of output channels.
-        branches: how many of the four convolutions are summed. The original sums the first two,
-            and its published checkpoints hold all four; the others are frozen.
+    The original sums two, and its published checkpoints hold all four; the others are frozen.
     """
 
     def __init__(self, channels: int, num_classes: int, branches: int = 2) -> None:
@@ -102,10 +82,9 @@ class SEANet(nn.Module):
     """The network of student and teacher.
 
     Args:
-        num_classes: C, the number of classes.
+        num_classes: C.
         classifier_branches: how many of the classifier's four convolutions are used, 1..4.
-        use_attention: False is an ablation: the attention is 1 everywhere, and the classifier
-            takes the features themselves, not (1 + M) * features.
+        use_attention: False is an ablation: the classifier takes the features themselves.
         width: factor of the trunk's channels; 1 is the published network.
     """
 
@@ -127,14 +106,7 @@ class SEANet(nn.Module):
         self.classifier = DilatedClassifier(channels, num_classes, classifier_branches)
 
     def forward(self, images: Tensor) -> Output:
-        """Classify each cell of the 1/8 grid.
-
-        Args:
-            images: float, (B, 3, H, W), BGR minus the mean, about -124..151.
-
-        Returns:
-            The attention map, (B, 1, h, w), and the logits, (B, C, h, w).
-        """
+        """Classify each cell of the 1/8 grid of images, (B, 3, H, W), from `network_input`."""
         features = self.features(images)
         if not self.use_attention:
             return Output(torch.ones_like(features[:, :1]), self.classifier(features))
@@ -154,14 +126,7 @@ class SEANet(nn.Module):
 
 
 def network_input(images: Tensor) -> Tensor:
-    """Turn images into the network's input: BGR minus the mean, not scaled.
-
-    Args:
-        images: uint8, (B, 3, H, W), RGB.
-
-    Returns:
-        float32, (B, 3, H, W), about -124..151, on the same device.
-    """
+    """Turn images, uint8, (B, 3, H, W), RGB, into float32, BGR minus the mean, about -124..151."""
     return images.flip(1).float().sub_(mean_on(images.device))
 
 

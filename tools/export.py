@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from torch.export import Dim
 
 from model.checkpoint import CheckpointInfo, load_network
 from model.SEAN import MEAN_BGR, SEANet
-from utils.command_line import Parser, integer, size
+from utils.command_line import Parser, integer, size, spellings
 from utils.errors import UserError, exit_on_error
 from utils.files import whole_file
 
@@ -58,14 +58,11 @@ def describe(network: SEANet, info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def export(network: SEANet, format: str, file: IO[bytes], description: dict[str, Any]) -> None:
-    """Write a network as a graph.
+def export(network: SEANet, format: str, description: dict[str, Any]) -> bytes:
+    """Return a network as a file: of ONNX, or of ``torch_export``, for torch.export.load.
 
-    Args:
-        network: set to evaluation mode, its parameters frozen.
-        format: ``onnx``, or ``torch_export`` for torch.export.load.
-        file: where the bytes go.
-        description: becomes ONNX metadata, in JSON except for texts, or a .pt2's description.json.
+    The description is metadata of an ONNX file, in JSON except for texts, or description.json in a
+    .pt2. The network is set to evaluation mode, its parameters frozen.
     """
     module = NamedOutputs(network).eval().requires_grad_(False)
     example = torch.zeros(2, 3, 64, 96)  # a size of 1 would be taken for a constant
@@ -75,8 +72,7 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
         content = io.BytesIO()  # PyTorch's writer aborts the process when a write fails
         extra = {"description.json": json.dumps(description)}
         torch.export.save(program, content, extra_files=extra)
-        file.write(content.getbuffer())
-        return
+        return content.getvalue()
     import onnx
 
     exported = torch.onnx.export(
@@ -88,32 +84,26 @@ def export(network: SEANet, format: str, file: IO[bytes], description: dict[str,
     graph = exported.model_proto
     notes = {k: v if isinstance(v, str) else json.dumps(v) for k, v in description.items()}
     onnx.helper.set_model_props(graph, notes)
-    file.write(graph.SerializeToString())
+    return graph.SerializeToString()
 
 
 @exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and export."""
     parser = Parser(__doc__ or "")
-    parser.add_argument("checkpoint")
+    parser.add_argument("checkpoint", help="file written by training, or by the original")
     parser.add_argument("--format", choices=EXTENSIONS, required=True)
     parser.add_argument("--output", type=Path, help="default: the checkpoint's name, .onnx or .pt2")
-    parser.add_argument(
-        "--input_size", type=size, metavar="W,H",
-        help="the training's, for checkpoints that do not say it (default: 1024,512)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--no_attention", action="store_const", const=False, dest="attention",
-        help="for older checkpoints trained with --no_attention, --source_only or --oracle",
-    )  # fmt: skip
-    parser.add_argument(
-        "--classifier_branches", type=integer(1, 4), metavar="N",
-        help="the training's, for checkpoints that do not say it (default: 2)",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    network, info = load_network(
-        options.checkpoint, None, options.classifier_branches, options.attention, options.input_size
+    add = parser.add_argument_group("for checkpoints that do not describe themselves").add_argument
+    add(*spellings("input_size"), type=size, metavar="W,H", help="default: 1024,512")
+    add(*spellings("classifier_branches"), type=integer(1, 4), metavar="N", help="default: 2")
+    about = "trained with --no_attention, --source_only or --oracle"
+    add(
+        *spellings("no_attention"), dest="attention", action="store_false", default=None, help=about
     )
+    options = parser.parse_args(arguments)
+    variant = (options.classifier_branches, options.attention, options.input_size)
+    network, info = load_network(options.checkpoint, None, *variant)
     output = options.output or Path(options.checkpoint).with_suffix(EXTENSIONS[options.format])
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if options.format == "onnx" and missing:
@@ -121,9 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if os.path.lexists(output):
         raise UserError(f"{output} exists\n  choose another --output, or remove it")
     with whole_file(output) as file:
-        export(network, options.format, file, describe(network, info))
-    megabytes = output.stat().st_size / 1e6
-    print(f"{output}: {network.num_classes} classes, {megabytes:.0f} MB")
+        file.write(export(network, options.format, describe(network, info)))
+    print(f"{output}: {network.num_classes} classes, {output.stat().st_size / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":
