@@ -22,7 +22,7 @@ from dataset.gta5_dataset import GTA5Dataset
 from model.SEAN import network_input
 from tests.runs import LOG, metrics, train, trained
 from training.batches import DomainBatches
-from training.checkpoints import RunFolder, fixed_values
+from training.checkpoints import fixed_values
 from training.distributed import Processes
 from training.log import Log, curves
 from training.options import TrainingOptions
@@ -151,8 +151,7 @@ def test_a_resume_elsewhere_continues_and_with_other_options_is_refused(
 
 
 def test_log_metrics_and_tensorboard_hold_the_same(tmp_path: Path) -> None:
-    folder = RunFolder(str(tmp_path), "GTA")
-    log = Log(folder, 100, 0, [], True, True)
+    log = Log(tmp_path, "GTA", 100, 0, [], True, True)
     log.losses(10, 2, "3/7", 1e-4, [3.0, 2.0, 1.0, 0.5, 0.25, float("inf")])
     log.score(10, "teacher", 0.5, {"road": 0.5, "train": float("nan")})
     log.line("a name \udce9", console=False)
@@ -173,9 +172,9 @@ def test_log_metrics_and_tensorboard_hold_the_same(tmp_path: Path) -> None:
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [event.value for event in shown.Scalars("teacher iou/road")] == [0.5]
     # A later process writes metrics.jsonl again from what it is given, and other processes nothing.
-    Log(folder, 100, 10, log.records[:1], False, True)
+    Log(tmp_path, "GTA", 100, 10, log.records[:1], False, True)
     assert metrics(tmp_path) == [losses]
-    Log(RunFolder(str(tmp_path / "rank1"), "GTA"), 100, 0, [], False, False).line("a")
+    Log(tmp_path / "rank1", "GTA", 100, 0, [], False, False).line("a")
     assert not (tmp_path / "rank1").exists()
 
 

@@ -1,6 +1,6 @@
-"""The folder of a run: names of its files, last.pth, and what a resumed run must have in common.
+"""last.pth: found again, and compared with the run that continues it.
 
-last.pth is a plain dict: version, progress, fixed, history, records, random, student, teacher and
+It is a plain dict: version, progress, fixed, history, records, random, student, teacher and
 optimizer (see `Run.save`).
 """
 
@@ -13,15 +13,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from dataset.segmentation_dataset import SegmentationDataset
 from training.options import TrainingOptions
 from utils.errors import UserError
-from utils.files import load_tensors, lock_folder
+from utils.files import load_tensors
 
 VERSION = 3
-LAST, PREVIOUS = "last.pth", "last.previous.pth"
+LAST, PREVIOUS, DAMAGED = "last.pth", "last.previous.pth", "last.damaged.pth"
 REMEDY = "start a new run in another --snapshot_dir, with --restore_from a teacher of this one"
 
 
@@ -31,63 +29,42 @@ def initial_weights(options: TrainingOptions) -> str:
     return "none" if options.resume and any(map(os.path.exists, saved)) else options.restore_from
 
 
-class RunFolder:
-    """The output files of a run; their names begin with ``prefix``, GTA or Synthia."""
+def find_last(
+    folder: Path, prefix: str, fixed: dict[str, Any], resume: bool, is_main: bool
+) -> dict[str, Any]:
+    """Return the newer whole one of last.pth and last.previous.pth; empty for a new run.
 
-    def __init__(self, path: str, prefix: str) -> None:
-        self.path, self.prefix = Path(path), prefix
-        self.log = self.path / f"{prefix}2Cityscapes_log.txt"
-        self.final = self.path / f"{prefix}_TeacherNet.pth"
-        self.history = self.path / f"{prefix}_loss.npz"
-        self.metrics = self.path / "metrics.jsonl"
-        self.curves = self.path / "curves.png"
-        self.board = self.path / "tensorboard"
-        self.last, self.previous = self.path / LAST, self.path / PREVIOUS
-        self.lock: filelock.BaseFileLock | None = None
-        self.warning = ""
+    Args:
+        folder: the run's, locked.
+        prefix: GTA or Synthia.
+        fixed: see `fixed_values`; must be the same in the checkpoint.
+        resume: whether to continue a run.
+        is_main: whether this process checks a new run's folder, and puts a damaged file aside.
 
-    def best(self, epoch: int, batch: int, miou: float) -> Path:
-        """Return where a network goes that scored better than all before; counted from 1."""
-        name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{int(1000 * miou)}.pth"
-        return self.path / name
-
-    def open(self, resume: bool, fixed: dict[str, Any], is_main: bool) -> dict[str, Any]:
-        """Lock the folder; return the checkpoint to resume from, the newer whole one of the two.
-
-        Args:
-            resume: whether to continue the run in the folder; without one, the result is empty.
-            fixed: see `fixed_values`; must be the same in the checkpoint.
-            is_main: whether this process locks and changes the folder; one of several does.
-
-        Raises:
-            UserError: another process uses the folder; a new run's folder holds a run; or the
-                checkpoint cannot be read, or was trained with other options or data.
-        """
-        if is_main:
-            self.lock = lock_folder(self.path)
-        best = self.path.glob(f"{self.prefix}2Cityscapes_epoch*.pth")
-        named = (self.log, self.final, self.metrics, self.last, self.previous, self.board, *best)
-        if not resume and is_main and any(map(os.path.lexists, named)):
-            raise UserError(
-                f"{self.path} holds an earlier run\n"
-                "  continue it with --resume, or choose another --snapshot_dir"
-            )
-        cause = ""
-        for path in filter(os.path.exists, (self.last, self.previous) if resume else ()):
-            try:
-                saved = load_tensors(path)
-            except UserError as error:
-                cause = cause or str(error).partition("\n")[0]
-                continue
-            _check(path, saved, fixed)
-            if cause:
-                self.warning = f"{cause}; using the checkpoint before it"
-            if cause and is_main:  # the next save must not keep it in place of the whole one
-                os.replace(self.last, self.path / "last.damaged.pth")
-            return saved
-        if cause or (resume and os.path.exists(self.final)):
-            raise UserError(f"no whole {self.last} to continue from. {cause}\n  {REMEDY}")
-        return {}
+    Raises:
+        UserError: a new run's folder holds a run; both are damaged; or the run had other options or
+            data.
+    """
+    names = (LAST, PREVIOUS, f"{prefix}2Cityscapes_log.txt", f"{prefix}_TeacherNet.pth")
+    if not resume and is_main and any((folder / name).exists() for name in names):
+        remedy = "continue it with --resume, or choose another --snapshot_dir"
+        raise UserError(f"{folder} holds an earlier run\n  {remedy}")
+    cause = ""
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not resume or not path.exists():
+            continue
+        try:
+            saved = load_tensors(path)
+        except UserError as error:
+            cause = f"; warning: {error}".partition("\n")[0]
+            continue
+        _check(path, saved, fixed)
+        if cause and is_main:  # the next save must not keep it in place of the whole one
+            os.replace(folder / LAST, folder / DAMAGED)
+        return saved | {"warning": cause}
+    if cause:
+        raise UserError(f"{folder} has no whole checkpoint to continue from{cause}\n  {REMEDY}")
+    return {}
 
 
 def fixed_values(

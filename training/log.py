@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from tqdm import tqdm
 
-from training.checkpoints import RunFolder
 from utils.errors import UserError
 from utils.files import whole_file
 
@@ -41,7 +40,8 @@ class Log:
     """Reports progress, in one of several processes; ``records`` is what metrics.jsonl holds.
 
     Args:
-        folder: the run's output files.
+        folder: the run's.
+        prefix: GTA or Synthia.
         total: iterations of the whole run.
         done: iterations made by an earlier process.
         records: what that process recorded; metrics.jsonl is written again from them.
@@ -50,17 +50,18 @@ class Log:
     """
 
     def __init__(
-        self, folder: RunFolder, total: int, done: int, records: list[Record], board: bool,
+        self, folder: Path, prefix: str, total: int, done: int, records: list[Record], board: bool,
         show: bool,
     ) -> None:  # fmt: skip
+        self.file, self.metrics = folder / f"{prefix}2Cityscapes_log.txt", folder / "metrics.jsonl"
         self.folder, self.show, self.records = folder, show, records
         self.bar = tqdm(total=total, initial=done, unit="it", dynamic_ncols=True, disable=not show)
         self.timed = done
         self.restart_clock()
         if show:
-            with whole_file(folder.metrics) as file:
+            with whole_file(self.metrics) as file:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in records)
-        self.board = _open_board(folder.board, done + 1) if show and board else None
+        self.board = _open_board(folder / "tensorboard", done + 1) if show and board else None
 
     def restart_clock(self) -> None:
         """Exclude the time since the last log line from the speed, after scoring and saving."""
@@ -70,7 +71,7 @@ class Log:
         """Append a line to the log file, and show it above the progress bar."""
         if not self.show:
             return
-        _append(self.folder.log, text)
+        _append(self.file, text)
         if console:
             self.bar.write(text)
             sys.stdout.flush()  # a pipe would keep it for hours
@@ -101,9 +102,9 @@ class Log:
 
     def draw(self, iteration: int, pictures: Iterable[tuple[str, NDArray[np.uint8]]]) -> None:
         """Draw curves.png; show named pictures, RGB, (H, W, 3), in TensorBoard."""
-        with whole_file(self.folder.curves) as file, warnings.catch_warnings():
+        with whole_file(self.folder / "curves.png") as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the folder's name can be in any script
-            curves(self.records, str(self.folder.path)).savefig(file, format="png")
+            curves(self.records, str(self.folder)).savefig(file, format="png")
         gc.collect()  # a figure is full of cycles, and each would stay until Python collects them
         if self.board is not None:
             for name, picture in pictures:
@@ -115,7 +116,7 @@ class Log:
             return
         record = _plain(values)
         self.records.append(record)
-        _append(self.folder.metrics, json.dumps(record, allow_nan=False))
+        _append(self.metrics, json.dumps(record, allow_nan=False))
         if self.board is not None:
             group, iou = record.get("network", "train"), record.get("iou", {})
             scalars = {f"{group}/{name}": value for name, value in record.items()}

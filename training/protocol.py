@@ -14,11 +14,7 @@ from utils.errors import UserError, counted
 def check_experiment(
     options: TrainingOptions, classes: int, source: Data, target: Data, val: Data | None
 ) -> None:
-    """Check what no single option can check; ``classes`` is the student's number of them.
-
-    Raises:
-        UserError: options contradict each other or the data.
-    """
+    """Raise UserError if the options, or the student's ``classes``, contradict each other or data."""
     known = target.label_space.num_classes
     if classes != known:
         raise UserError(
@@ -26,9 +22,7 @@ def check_experiment(
             "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
         )
     if options.oracle and options.source_only:
-        raise UserError(
-            "--oracle and --source_only are two different baselines\n  train one after the other"
-        )
+        raise UserError("--oracle and --source_only are two baselines\n  train one after the other")
     place = Path(os.path.realpath(options.snapshot_dir))
     for dataset in (source, target, val or target):
         for folder in (dataset.image_folder, dataset.label_folder):
@@ -45,10 +39,8 @@ def check_experiment(
         )
 
 
-def describe_protocol(
-    options: TrainingOptions, source: Data, target: Data, val: Data | None
-) -> str:
-    """Return one sentence: what is learnt from, and what is scored."""
+def describe(options: TrainingOptions, source: Data, target: Data, val: Data | None) -> str:
+    """Return the protocol in one sentence: what is learnt from, and what is scored."""
     split = "" if target.is_plain_folder else f"{options.target_split} "
     images = f"the {split}images of {target.root}"
     if options.oracle:
@@ -64,8 +56,8 @@ def describe_protocol(
     return f"{learns}; keeps the {network} that scores best on the val images of {val.root}"
 
 
-def describe_data(size: tuple[int, int], source: Data, target: Data, val: Data | None) -> str:
-    """Return one line: how many images, and label maps of another size (W, H) than expected."""
+def count(size: tuple[int, int], source: Data, target: Data, val: Data | None) -> str:
+    """Return how many images there are, and whether label maps have another size than W, H."""
     images = f"{counted(len(source), 'source image')}, {counted(len(target), 'target image')}"
     if val is None:
         return images

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,25 +22,17 @@ from inference.pictures import panels
 from inference.predict import confusion, on_device
 from model.checkpoint import CheckpointInfo, load_state, released
 from model.SEAN import SEANet
+from training import protocol
 from training.batches import DomainBatches
-from training.checkpoints import VERSION, RunFolder, fixed_values
+from training.checkpoints import LAST, PREVIOUS, VERSION, find_last, fixed_values
 from training.distributed import Processes
 from training.log import Log, environment
 from training.options import TrainingOptions
-from training.protocol import check_experiment, describe_data, describe_protocol
 from training.train_step import DomainBatch, StepResult, make_optimizer, set_learning_rate
+from utils import device
 from utils.command_line import as_arguments
-from utils.device import (
-    choose_device,
-    choose_precision,
-    make_deterministic,
-    place,
-    random_state,
-    restore_random_state,
-    with_precision,
-)
 from utils.errors import DivergenceError, UserError, handling, is_out_of_memory
-from utils.files import save_tensors, whole_file
+from utils.files import lock_folder, save_tensors, whole_file
 
 ONE_REQUEST_S = 2.0  # a launcher and a batch system may both forward one request to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
@@ -78,17 +71,18 @@ class Run:
         source: SegmentationDataset, target: SegmentationDataset, val: SegmentationDataset | None,
         weights: str,
     ) -> None:  # fmt: skip
-        check_experiment(options, student.num_classes, source, target, val)
-        self.device = choose_device(options.device)
-        options = replace(options, precision=choose_precision(options.precision, self.device))
-        self.options, self.val, self.shown = options, val, val or target
+        protocol.check_experiment(options, student.num_classes, source, target, val)
+        self.device = device.choose_device(options.device)
+        precision = device.choose_precision(options.precision, self.device)
+        self.options = options = replace(options, precision=precision)
         if options.deterministic:
-            make_deterministic()
+            device.make_deterministic()
         self.processes = Processes.start(self.device)
         self.is_main = self.processes.rank == 0  # writes files and reports
         self.reduce = self.processes.share_of_mean
         self.batches = DomainBatches(source, target, options, self.device, self.processes)
         self.last_iteration = options.max_iters or options.num_epoch * self.batches.per_epoch
+        self.val, self.shown = val, val or target
         if val:
             rank, world = self.processes.rank, self.processes.world_size
             order = sequential_batches(len(val), options.batch_size, rank, world)
@@ -98,13 +92,14 @@ class Run:
         if options.lr_schedule == "poly":
             counts["iterations"] = self.last_iteration
         self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
-        self.folder = RunFolder(options.snapshot_dir, prefix)
-        saved = self.folder.open(options.resume, self.fixed, self.is_main)
+        self.folder, self.prefix = Path(options.snapshot_dir), prefix
+        self.lock = lock_folder(self.folder) if self.is_main else None
+        saved = find_last(self.folder, prefix, self.fixed, options.resume, self.is_main)
         self.plain = {"student": student, "teacher": teacher}
         self._place_networks(saved)
-        protocol, space = describe_protocol(options, source, target, val), target.label_space
-        size = options.input_size
-        self.info = CheckpointInfo.of(student, space.names, space.colors, size, protocol)
+        sentence = protocol.describe(options, source, target, val)
+        names, colors = target.label_space.names, target.label_space.colors
+        self.info = CheckpointInfo.of(student, names, colors, options.input_size, sentence)
 
         # The generators come last, so that nothing draws between a checkpoint and its next batch.
         torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
@@ -112,20 +107,19 @@ class Run:
         self.rows = saved.get("history", torch.zeros(0, 4))  # what GTA_loss.npz holds
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []  # results still on the device
         if saved:
-            restore_random_state(saved["random"][self.processes.rank], self.device)
-            weights = f"resumed at iteration {self.progress.iteration}"
+            device.restore_random_state(saved["random"][self.processes.rank], self.device)
+            weights = f"resumed at iteration {self.progress.iteration}{saved['warning']}"
         self.log = Log(
-            self.folder, self.last_iteration, self.progress.iteration, saved.get("records", []),
-            options.tensorboard, self.is_main,
+            self.folder, prefix, self.last_iteration, self.progress.iteration,
+            saved.get("records", []), options.tensorboard, self.is_main,
         )  # fmt: skip
-        self.heading = [
+        self.heading = (
             f"== {environment(self.device)}, {self.processes.world_size} process(es)",
             f"options: {as_arguments(options)}",
-            f"protocol: {protocol}",
-            f"data: {describe_data(options.input_size_target, source, target, val)}",
+            f"protocol: {sentence}",
+            f"data: {protocol.count(options.input_size_target, source, target, val)}",
             f"weights: {weights}",
-            *([f"warning: {self.folder.warning}"] if self.folder.warning else []),
-        ]
+        )
         self.before: dict[str, Any] | None = None  # random state, within an iteration
         self.stopped_by: int | None = None
         hours = options.max_hours
@@ -134,17 +128,17 @@ class Run:
     def _place_networks(self, saved: dict[str, Any]) -> None:
         """Move the networks to the device, restore them, and wrap them as they run."""
         options, (student, teacher) = self.options, self.plain.values()
-        place(student, self.device)
-        place(teacher, self.device)
+        device.place(student, self.device)
+        device.place(teacher, self.device)
         self.optimizer = make_optimizer(student, options)
         if saved:
             for name, network in self.plain.items():
-                load_state(network, saved[name], f"the {name} of {self.folder.last}")
+                load_state(network, saved[name], f"the {name} of {self.folder / LAST}")
             groups = self.optimizer.state_dict()["param_groups"]  # the options give them
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": groups})
-        running = with_precision(student, options.precision)
+        running = device.with_precision(student, options.precision)
         self.student: nn.Module = self.processes.wrap(running, self.device)
-        self.teacher: nn.Module = with_precision(teacher, options.precision)
+        self.teacher: nn.Module = device.with_precision(teacher, options.precision)
         if options.compile:
             self.student = torch.compile(self.student)  # type: ignore[assignment]
             self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
@@ -160,7 +154,7 @@ class Run:
         while progress.iteration < self.last_iteration:
             set_learning_rate(self.optimizer, options, progress.iteration / self.last_iteration)
             batch = next(batches)
-            self.names, self.before = batch.names, random_state(self.device)
+            self.names, self.before = batch.names, device.random_state(self.device)
             yield batch
             ends = progress.iteration == self.last_iteration
             logs = ends or self._place()[1] % options.print_interval == 0
@@ -205,7 +199,7 @@ class Run:
         if bad:
             raise DivergenceError(
                 f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
-                f"images {', '.join(names[bad[0]])}\n  {self.folder.last} and earlier files were "
+                f"images {', '.join(names[bad[0]])}\n  {self.folder / LAST} and earlier files were "
                 "saved before; look at these images and labels, or lower --learning_rate"
             )
         self.unread.clear()
@@ -218,7 +212,7 @@ class Run:
         """Score on the target, keep the best network, draw the curves; saves before."""
         self.save()
         progress, score = self.progress, self.options.score
-        student = with_precision(self.plain["student"], self.options.precision)
+        student = device.with_precision(self.plain["student"], self.options.precision)
         running = {"student": student, "teacher": self.teacher}
         wanted = list(running) if score == "both" else [score]
         for name in wanted if self.val else []:  # of both, the teacher comes last and decides
@@ -229,9 +223,11 @@ class Run:
             classes = dict(zip(self.info.names, class_iou(matrix).tolist(), strict=True))
             self.log.score(progress.iteration, name, progress.miou, classes)
         if progress.miou > progress.best_miou:
+            (epoch, batch), miou = self._place(), int(1000 * progress.miou)
+            name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{miou}.pth"
             if self.is_main:
-                path = self.folder.best(*self._place(), progress.miou)
-                save_tensors(path, released(self.plain[wanted[-1]], self.info))
+                best = released(self.plain[wanted[-1]], self.info)
+                save_tensors(self.folder / name, best)
             progress.best_miou = progress.miou  # only now: a failed write must be repeated
         if self.is_main:
             self.log.draw(progress.iteration, panels(self.teacher, self.shown))
@@ -244,14 +240,14 @@ class Run:
         if not torch.nn.utils.get_total_norm(weights).isfinite():
             raise DivergenceError(
                 f"weights are not finite after iteration {self.progress.iteration}\n"
-                f"  {self.folder.last}, if it exists, was saved before; lower --learning_rate"
+                f"  {self.folder / LAST}, if it exists, was saved before; lower --learning_rate"
             )
-        randoms = self.processes.gather(random_state(self.device))
+        randoms = self.processes.gather(device.random_state(self.device))
         if self.is_main:
-            with whole_file(self.folder.history) as file:
+            with whole_file(self.folder / f"{self.prefix}_loss.npz") as file:
                 np.savez(file, loss_hist=self.rows.numpy())
             # A kill at any moment leaves this file or the one before whole.
-            save_tensors(self.folder.last, {
+            save_tensors(self.folder / LAST, {
                 "version": VERSION,
                 "fixed": self.fixed,
                 "progress": asdict(self.progress),
@@ -261,7 +257,7 @@ class Run:
                 "student": self.plain["student"].state_dict(),
                 "teacher": self.plain["teacher"].state_dict(),
                 "optimizer": self.optimizer.state_dict()["state"],
-            }, keep=self.folder.previous)  # fmt: skip
+            }, keep=self.folder / PREVIOUS)  # fmt: skip
         # A process that left now would make its launcher stop the one that writes.
         self.processes.gather(None)
         self.log.restart_clock()
@@ -269,12 +265,13 @@ class Run:
     def finish(self) -> None:
         """Save the final state and the final teacher."""
         self.save()
+        path = self.folder / f"{self.prefix}_TeacherNet.pth"
         if self.is_main:
-            save_tensors(self.folder.final, released(self.plain["teacher"], self.info))
-        self.log.line(f"final teacher: {self.folder.final}")
+            save_tensors(path, released(self.plain["teacher"], self.info))
+        self.log.line(f"final teacher: {path}")
         if self.val:
-            progress = self.progress
-            self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")
+            last, best = self.progress.miou, self.progress.best_miou
+            self.log.line(f"last mIoU {last:.4f}, best {best:.4f}")
 
     def __enter__(self) -> Run:
         self.signals = handling(self._request_stop, *SIGNALS)
@@ -289,12 +286,12 @@ class Run:
                 self.log.bar.close()
             if saves and self.processes.world_size == 1:  # others would have to take part
                 if self.before is not None:  # within an iteration, which a resume repeats
-                    restore_random_state(self.before, self.device)
+                    device.restore_random_state(self.before, self.device)
                 self.save()
         finally:
             self.signals.__exit__(None, None, None)
-            if self.folder.lock:
-                self.folder.lock.release()
+            if self.lock:
+                self.lock.release()
             if error is None or isinstance(error, SystemExit):
                 self.processes.close()
 
