@@ -15,8 +15,7 @@ from model.SEAN import MEAN_BGR, mean_on
 from training.options import TrainingOptions
 from training.train_step import DomainBatch
 
-Crop = tuple[int, int, int, int, bool]
-"""Top, left, height, width in pixels, and whether to flip it from left to right."""
+Crop = tuple[int, int, int, int, bool]  # top, left, height, width in pixels; whether to flip
 SMALLEST_CROP = 0.4  # side, as a share of the image's
 DRAWS = 10  # of a crop, until it has a labelled pixel; then the whole image is taken
 
@@ -26,13 +25,12 @@ COLOR_CHANGES = v2.Compose([
     v2.RandomGrayscale(),
 ])  # fmt: skip
 
-# The l-alpha-beta space: logarithms of the cones' responses, rotated so that they hardly correlate
-# in natural images (Ruderman et al., 1998). Exposure and color casts are offsets there.
+# The l-alpha-beta space (Ruderman et al., 1998): from blue, green and red to the responses of the
+# long, middle and short cones; from their logarithms to lightness, yellow-blue and red-green, which
+# hardly correlate in natural images. Exposure and color casts are offsets there.
 CONES = ((0.0402, 0.5783, 0.3811), (0.0782, 0.7244, 0.1967), (0.8444, 0.1288, 0.0241))
-"""From blue, green and red to the responses of the long, middle and short cones."""
 COLORS = np.linalg.inv(CONES).tolist()  # and back
 OPPONENTS = ((3**-0.5,) * 3, (6**-0.5, 6**-0.5, -2 * 6**-0.5), (2**-0.5, -(2**-0.5), 0.0))
-"""From their logarithms to l (lightness), alpha (yellow, blue), beta (red, green); orthogonal."""
 BRIGHTEST = math.log(2550)  # ten times white: anything brighter could overflow, and is clipped
 
 

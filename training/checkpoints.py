@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -34,16 +33,11 @@ def find_last(
 ) -> dict[str, Any]:
     """Return the newer whole one of last.pth and last.previous.pth; empty for a new run.
 
-    Args:
-        folder: the run's, locked.
-        prefix: GTA or Synthia.
-        fixed: see `fixed_values`; must be the same in the checkpoint.
-        resume: whether to continue a run.
-        is_main: whether this process checks a new run's folder, and puts a damaged file aside.
+    One of several processes, ``is_main``, checks a new run's folder and puts a damaged file aside.
 
     Raises:
-        UserError: a new run's folder holds a run; both are damaged; or the run had other options or
-            data.
+        UserError: a new run's folder holds a run; both files are damaged; or the run to ``resume``
+            had other ``fixed`` options or data (see `fixed_values`).
     """
     names = (LAST, PREVIOUS, f"{prefix}2Cityscapes_log.txt", f"{prefix}_TeacherNet.pth")
     if not resume and is_main and any((folder / name).exists() for name in names):
@@ -80,13 +74,11 @@ def fixed_values(
     for part, dataset in data.items():
         if dataset:
             classes = (*dataset.label_space.names, f"{sorted(dataset.table.items())}")
-            fixed[f"other {part} images"] = _digest(dataset.names)
-            fixed[f"other classes or label ids of the {part}"] = _digest(classes)
+            kinds = {"images": dataset.names, "classes or label ids": classes}
+            for kind, lines in kinds.items():
+                digest = hashlib.sha256(os.fsencode("\n".join(lines)))
+                fixed[f"other {part} {kind}"] = digest.hexdigest()
     return fixed
-
-
-def _digest(lines: Iterable[str]) -> str:
-    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()
 
 
 def _check(path: Path, saved: Any, fixed: dict[str, Any]) -> None:

@@ -26,27 +26,18 @@ from utils.errors import UserError
 from utils.files import whole_file
 
 Record = dict[str, Any]
-LOSSES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")
-"""What metrics.jsonl and the log call the fields of `StepResult`."""
+LOSSES = ("loss", "cls_loss", "st_loss", "source_miou", "kept", "gradient")  # of a `StepResult`
 CURVES = {
-    "target_miou": "Target mIoU",
-    "cls_loss": "Segmentation loss, source",
-    "kept": "Share of grid cells that the attention keeps",
-    "st_loss": "Self-ensembling loss, target",
-}
+    "target_miou": "Target mIoU", "cls_loss": "Segmentation loss, source",
+    "kept": "Share of grid cells that the attention keeps", "st_loss": "Self-ensembling loss",
+}  # fmt: skip
 
 
 class Log:
-    """Reports progress, in one of several processes; ``records`` is what metrics.jsonl holds.
+    """Reports progress: ``done`` of ``total`` iterations and ``records`` are an earlier process's.
 
-    Args:
-        folder: the run's.
-        prefix: GTA or Synthia.
-        total: iterations of the whole run.
-        done: iterations made by an earlier process.
-        records: what that process recorded; metrics.jsonl is written again from them.
-        board: whether to write TensorBoard's files too.
-        show: whether this process reports.
+    ``records`` is what metrics.jsonl holds, and is written again from. One of several processes is
+    to ``show`` anything; ``board`` writes TensorBoard's files too.
     """
 
     def __init__(
@@ -56,16 +47,17 @@ class Log:
         self.file, self.metrics = folder / f"{prefix}2Cityscapes_log.txt", folder / "metrics.jsonl"
         self.folder, self.show, self.records = folder, show, records
         self.bar = tqdm(total=total, initial=done, unit="it", dynamic_ncols=True, disable=not show)
-        self.timed = done
-        self.restart_clock()
+        self.timed, self.clock = done, time.perf_counter()
         if show:
             with whole_file(self.metrics) as file:
                 file.writelines(json.dumps(record).encode() + b"\n" for record in records)
-        self.board = _open_board(folder / "tensorboard", done + 1) if show and board else None
-
-    def restart_clock(self) -> None:
-        """Exclude the time since the last log line from the speed, after scoring and saving."""
-        self.clock = time.perf_counter()
+        self.board: Any = None
+        if show and board:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise UserError("tensorboard is missing\n  pip install tensorboard") from None
+            self.board = SummaryWriter(folder / "tensorboard", purge_step=done + 1)
 
     def line(self, text: str, console: bool = True) -> None:
         """Append a line to the log file, and show it above the progress bar."""
@@ -77,17 +69,14 @@ class Log:
             sys.stdout.flush()  # a pipe would keep it for hours
 
     def losses(
-        self, iteration: int, epoch: int, batch: str, learning_rate: float, means: Sequence[float]
+        self, iteration: int, epoch: int, batch: int, learning_rate: float, means: Sequence[float]
     ) -> None:
         """Report the iterations since the last log line, by means in the order of `StepResult`."""
         speed = (iteration - self.timed) / (time.perf_counter() - self.clock)
-        self.timed = iteration
-        self.restart_clock()
+        self.timed, self.clock = iteration, time.perf_counter()
         values = dict(zip(LOSSES, means, strict=True))
-        self.bar.set_postfix_str(
-            "loss {loss:.3f} = seg {cls_loss:.3f} + ens {st_loss:.5f}, source mIoU "
-            "{source_miou:.3f}, kept {kept:.0%}".format(**values)
-        )
+        shown = "loss {loss:.3f} = seg {cls_loss:.3f} + ens {st_loss:.5f}, kept {kept:.0%}"
+        self.bar.set_postfix_str(shown.format(**values))
         values |= {"learning_rate": learning_rate, "iterations_per_s": speed}
         shown = " ".join(f"{name} {value:.6g}" for name, value in values.items())
         self.line(f"epoch {epoch} batch {batch} {shown}", console=False)
@@ -143,14 +132,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     return value
-
-
-def _open_board(folder: Path, first: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UserError("--tensorboard: it is not installed\n  pip install tensorboard") from None
-    return SummaryWriter(folder, purge_step=first)
 
 
 def curves(records: Sequence[Record], title: str) -> Figure:

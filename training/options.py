@@ -15,7 +15,8 @@ data = partial(option, group="data")
 paths = partial(option, group="data", fixed=False)  # a resumed run compares what is there
 weights = partial(option, group="weights")
 method = partial(option, group="method")
-baselines = partial(option, group="baselines and additions")
+baselines = partial(option, group="baselines")
+beyond = partial(option, group="beyond the paper")
 schedule = partial(option, group="schedule")
 length = partial(option, group="schedule", fixed=False)
 output = partial(option, group="output", fixed=False)
@@ -31,14 +32,10 @@ class CommonOptions:
     ignore_label: int = data(255, "train id of pixels without a class", integer(0, 255))
     device: str = machine("auto", "auto takes CUDA, then MPS, then the CPU", choices=DEVICES)
     precision: str = numbers(
-        "fp32",
-        "fp32 is the original's; bf16 keeps float32 weights; auto takes bf16 if the device has "
-        "instructions for it",
+        "fp32", "bf16 keeps float32 weights; auto takes it if the device has instructions for it",
         choices=("fp32", "bf16", "auto"),
-    )
-    num_workers: int | None = machine(
-        None, "loader processes per data set; by default chosen", integer(0, 256)
-    )
+    )  # fmt: skip
+    num_workers: int | None = machine(None, "loader processes per data set", integer(0, 256))
 
 
 @dataclass(frozen=True)
@@ -57,23 +54,15 @@ class TrainingOptions(CommonOptions):
         "text file with one target image per line; with --target_split val these are also scored, "
         "as in the original, unless --data_dir_val is given",
     )
-    data_dir_val: str | None = paths(
-        None, "score on the val part of this labelled folder instead of the target's"
-    )
+    data_dir_val: str | None = paths(None, "labelled folder to score on, instead of the target's")
     target_split: str = data(
-        "val",
-        "target images to adapt to, without labels: val is the original's protocol (the same "
-        "images are scored), train is the fair one; scoring always uses val",
-        choices=("train", "val"),
-    )
-    num_classes: int | None = data(
-        None, "number of classes; by default as many as the data set has", integer(2, 255)
-    )
+        "val", "images to adapt to: val, which is scored, is the original's protocol; train is "
+        "the fair one", choices=("train", "val"),
+    )  # fmt: skip
+    num_classes: int | None = data(None, "by default the data set's number", integer(2, 255))
     input_size: Size = data((1024, 512), "network input; multiples of 8 fit best", size)
     input_size_target: Size = paths(
-        (2048, 1024),
-        "expected size of the target's label maps; others are scored at their own, and reported",
-        size,
+        (2048, 1024), "expected of the target's label maps; another is reported and kept", size
     )
     no_shuffle: bool = data(False, "take the images in list order")
 
@@ -90,57 +79,39 @@ class TrainingOptions(CommonOptions):
     )
 
     noise: float = method(0.1, "standard deviation on target images, in gray levels", number(0))
-    teacher_alpha: float = method(
-        0.99, "share of itself that the teacher keeps in each iteration", number(0, 1)
-    )
+    teacher_alpha: float = method(0.99, "share of itself that the teacher keeps", number(0, 1))
     attention_threshold: float = method(
         0.1, "self-ensembling uses cells with attention above it; 0 to 0.3 works", number(0, 1)
     )
-    st_weight: float = method(
-        0.3, "weight of the self-ensembling loss; 0 trains on the source, with attention", number(0)
-    )
+    st_weight: float = method(0.3, "weight of the self-ensembling loss; 0 leaves it out", number(0))
 
-    source_only: bool = baselines(
-        False, "baseline: train on the source alone, without attention and self-ensembling"
-    )
-    oracle: bool = baselines(
-        False, "upper bound: train like --source_only, on the target images and their labels"
-    )
-    no_attention: bool = baselines(
-        False, "ablation: neither weight features nor select cells by attention"
-    )
-    augment: bool = baselines(
-        False, "beyond the paper: random crops and flips; random colors for the student"
-    )
-    color_matching: bool = baselines(
-        False, "beyond the paper: give source images the color statistics of target images"
-    )
+    source_only: bool = baselines(False, "train on the source alone, without attention")
+    oracle: bool = baselines(False, "upper bound: train on the target's labels, without attention")
+    no_attention: bool = baselines(False, "neither weight features nor select cells by attention")
+    augment: bool = beyond(False, "random crops and flips; random colors for the student")
+    color_matching: bool = beyond(False, "give source images the target's color statistics")
+    lr_schedule: str = beyond(
+        "constant", "poly: linear warm-up over 5 % of the run, then decay with power 0.9",
+        choices=("constant", "poly"),
+    )  # fmt: skip
 
     batch_size: int = schedule(1, "images of each domain, per process", integer(1, 1024))
     learning_rate: float = schedule(1e-5, "Adam's; 1e-4 suits training from scratch", number(0))
-    lr_schedule: str = schedule(
-        "constant",
-        "beyond the paper, poly: linear warm-up over 5 % of the run, then decay with power 0.9",
-        choices=("constant", "poly"),
-    )
     momentum: float = schedule(0.9, "Adam's beta1", number(0, 0.9999))
     weight_decay: float = schedule(5e-5, "L2 penalty in Adam", number(0))
     num_epoch: int = length(6, "passes over the source images", integer(1))
     max_iters: int | None = length(None, "iterations, instead of --num_epoch epochs", integer(1))
     val_interval: int = schedule(500, "batches of an epoch between scorings", integer(1))
     score: str = schedule(
-        "teacher",
-        "network to score, and to save when it is the best so far; with both, the teacher decides",
+        "teacher", "network to score, and to keep when it is best; of both, the teacher decides",
         choices=("student", "teacher", "both"),
-    )
+    )  # fmt: skip
     seed: int = schedule(0, "random seed of weights, data order and noise", integer(0, 2**32 - 1))
 
     snapshot_dir: str = output("Snap", "folder for all output files")
     resume: bool = output(False, "continue the run in --snapshot_dir")
     print_interval: int = output(10, "batches of an epoch between log lines", integer(1))
-    checkpoint_interval: int = output(
-        500, "iterations between writes of last.pth; scorings write it too", integer(1)
-    )
+    checkpoint_interval: int = output(500, "iterations between writes of last.pth", integer(1))
     max_hours: float | None = output(None, "save and stop then, for batch systems", number(0))
     tensorboard: bool = output(False, "also write TensorBoard's files (pip install tensorboard)")
 

@@ -14,7 +14,7 @@ from utils.errors import UserError, counted
 def check_experiment(
     options: TrainingOptions, classes: int, source: Data, target: Data, val: Data | None
 ) -> None:
-    """Raise UserError if the options, or the student's ``classes``, contradict each other or data."""
+    """Raise UserError if options, and ``classes`` of the student, contradict each other or data."""
     known = target.label_space.num_classes
     if classes != known:
         raise UserError(

@@ -20,7 +20,7 @@ from dataset.segmentation_dataset import SegmentationDataset
 from inference.metrics import class_iou, mean_iou
 from inference.pictures import panels
 from inference.predict import confusion, on_device
-from model.checkpoint import CheckpointInfo, load_state, released
+from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
 from training import protocol
 from training.batches import DomainBatches
@@ -55,10 +55,8 @@ class Run:
     what goes wrong saves the last whole iteration first. Names of output files begin with
     ``prefix``; ``weights`` says in words where the student's come from.
 
-    Attributes:
-        student, teacher: the networks as they run: in several processes, in bfloat16, compiled.
-        optimizer: Adam on the student's parameters.
-        reduce: turns a loss into this process's share of its mean over all processes.
+    ``student`` and ``teacher`` are the networks as they run (in several processes, in bfloat16,
+    compiled), ``reduce`` turns a loss into this process's share of its mean over all processes.
 
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
@@ -89,8 +87,7 @@ class Run:
             self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
 
         counts = {"processes": self.processes.world_size, "epoch": self.batches.per_epoch}
-        if options.lr_schedule == "poly":
-            counts["iterations"] = self.last_iteration
+        counts |= {"iterations": self.last_iteration} if options.lr_schedule == "poly" else {}
         self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
         self.folder, self.prefix = Path(options.snapshot_dir), prefix
         self.lock = lock_folder(self.folder) if self.is_main else None
@@ -114,16 +111,14 @@ class Run:
             saved.get("records", []), options.tensorboard, self.is_main,
         )  # fmt: skip
         self.heading = (
-            f"== {environment(self.device)}, {self.processes.world_size} process(es)",
-            f"options: {as_arguments(options)}",
-            f"protocol: {sentence}",
-            f"data: {protocol.count(options.input_size_target, source, target, val)}",
-            f"weights: {weights}",
+            f"== {environment(self.device)}, {self.processes.world_size} process(es)\n"
+            f"options: {as_arguments(options)}\nprotocol: {sentence}\n"
+            f"data: {protocol.count(options.input_size_target, source, target, val)}\n"
+            f"weights: {weights}"
         )
         self.before: dict[str, Any] | None = None  # random state, within an iteration
         self.stopped_by: int | None = None
-        hours = options.max_hours
-        self.deadline = float("inf") if hours is None else time.monotonic() + 3600 * hours
+        self.started = time.monotonic()
 
     def _place_networks(self, saved: dict[str, Any]) -> None:
         """Move the networks to the device, restore them, and wrap them as they run."""
@@ -133,21 +128,20 @@ class Run:
         self.optimizer = make_optimizer(student, options)
         if saved:
             for name, network in self.plain.items():
-                load_state(network, saved[name], f"the {name} of {self.folder / LAST}")
+                network.load_state_dict(saved[name])
             groups = self.optimizer.state_dict()["param_groups"]  # the options give them
             self.optimizer.load_state_dict({"state": saved["optimizer"], "param_groups": groups})
         running = device.with_precision(student, options.precision)
         self.student: nn.Module = self.processes.wrap(running, self.device)
         self.teacher: nn.Module = device.with_precision(teacher, options.precision)
         if options.compile:
-            self.student = torch.compile(self.student)  # type: ignore[assignment]
-            self.teacher = torch.compile(self.teacher)  # type: ignore[assignment]
+            self.student.compile()
+            self.teacher.compile()
 
     def __iter__(self) -> Iterator[DomainBatch]:
         """Yield the batch of each iteration; the caller records its result."""
         progress, options = self.progress, self.options
-        for text in self.heading:
-            self.log.line(text)
+        self.log.line(self.heading)
         batches = self.batches.starting_at(progress.iteration)
         if self._score_is_due():
             self.score()
@@ -205,8 +199,7 @@ class Run:
         self.unread.clear()
         self.rows = torch.cat([self.rows, rows[:, :4]])
         (epoch, batch), rate = self._place(), self.optimizer.param_groups[0]["lr"]
-        place = f"{batch}/{self.batches.per_epoch}"
-        self.log.losses(self.progress.iteration, epoch, place, rate, rows.mean(0).tolist())
+        self.log.losses(self.progress.iteration, epoch, batch, rate, rows.mean(0).tolist())
 
     def score(self) -> None:
         """Score on the target, keep the best network, draw the curves; saves before."""
@@ -226,8 +219,7 @@ class Run:
             (epoch, batch), miou = self._place(), int(1000 * progress.miou)
             name = f"{self.prefix}2Cityscapes_epoch{epoch}batch{batch}tgt_miu_{miou}.pth"
             if self.is_main:
-                best = released(self.plain[wanted[-1]], self.info)
-                save_tensors(self.folder / name, best)
+                save_tensors(self.folder / name, released(self.plain[wanted[-1]], self.info))
             progress.best_miou = progress.miou  # only now: a failed write must be repeated
         if self.is_main:
             self.log.draw(progress.iteration, panels(self.teacher, self.shown))
@@ -260,7 +252,7 @@ class Run:
             }, keep=self.folder / PREVIOUS)  # fmt: skip
         # A process that left now would make its launcher stop the one that writes.
         self.processes.gather(None)
-        self.log.restart_clock()
+        self.log.clock = time.perf_counter()  # saving and scoring are no part of the speed
 
     def finish(self) -> None:
         """Save the final state and the final teacher."""
@@ -270,8 +262,8 @@ class Run:
             save_tensors(path, released(self.plain["teacher"], self.info))
         self.log.line(f"final teacher: {path}")
         if self.val:
-            last, best = self.progress.miou, self.progress.best_miou
-            self.log.line(f"last mIoU {last:.4f}, best {best:.4f}")
+            progress = self.progress
+            self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")
 
     def __enter__(self) -> Run:
         self.signals = handling(self._request_stop, *SIGNALS)
@@ -305,6 +297,8 @@ class Run:
 
     def _stop_is_wanted(self, logs: bool) -> bool:
         """Ask all processes, only at log lines: asking waits for the slowest."""
-        wanted = self.stopped_by is not None or time.monotonic() > self.deadline
+        hours = (time.monotonic() - self.started) / 3600
+        late = self.options.max_hours is not None and hours > self.options.max_hours
+        wanted = self.stopped_by is not None or late
         asks = logs or self.processes.world_size == 1
         return asks and any(self.processes.gather(wanted))

@@ -51,7 +51,7 @@ def train_step(
     """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
 
     Args:
-        student: a SEANet, trained in place.
+        student: a SEANet, trained in place by the optimizer of its parameters.
         teacher: a SEANet, moved towards the student in place.
         optimizer: holds the student's parameters.
         batch: images of both domains and the source's labels.
