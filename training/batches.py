@@ -14,7 +14,7 @@ from training.augment import change_views
 from training.distributed import Processes
 from training.options import TrainingOptions
 from training.train_step import DomainBatch
-from utils.errors import UserError, counted
+from utils.errors import UserError
 
 
 class DomainBatches:
@@ -40,10 +40,8 @@ class DomainBatches:
         self.target_order = EpochSampler(len(target), entries, size, seeds[1], rank, world)
         self.per_epoch = len(self.source_order)
         if self.per_epoch == 0:
-            raise UserError(
-                f"{source.root} has {counted(len(source), 'source image')}, too few for "
-                f"one iteration of {self.global_batch}\n  give a smaller --batch_size"
-            )
+            few = f"{source.root} has {len(source)} source image(s)"
+            raise UserError(f"{few}, not {self.global_batch}\n  give a smaller --batch_size")
         workers = options.num_workers
         self.source_loader = make_loader(source, self.source_order, workers, device.type)
         self.target_loader = make_loader(target, self.target_order, workers, device.type)

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from training.losses import MaskedLoss
 
-TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+TORCHRUN = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Processes:
     @classmethod
     def start(cls, device: torch.device) -> Processes:
         """Join the processes that torchrun started; without torchrun there is one."""
-        if not all(name in os.environ for name in TORCHRUN):
+        if not os.environ.keys() >= TORCHRUN:
             return cls()
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         return cls(distributed.get_rank(), distributed.get_world_size())
@@ -47,8 +47,7 @@ class Processes:
     def share_of_mean(self, loss: MaskedLoss) -> Tensor:
         """Return ``world_size * sum / (elements in all processes)``.
 
-        DistributedDataParallel averages the gradients, which divides by world_size and gives the
-        gradient of one process with all the images.
+        DistributedDataParallel averages the gradients, which divides by world_size.
         """
         return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
 

@@ -56,7 +56,7 @@ class Run:
     ``prefix``; ``weights`` says in words where the student's come from.
 
     ``student`` and ``teacher`` are the networks as they run (in several processes, in bfloat16,
-    compiled), ``reduce`` turns a loss into this process's share of its mean over all processes.
+    compiled); ``reduce`` turns a loss into this process's share of its mean over all processes.
 
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
@@ -207,8 +207,8 @@ class Run:
         progress, score = self.progress, self.options.score
         student = device.with_precision(self.plain["student"], self.options.precision)
         running = {"student": student, "teacher": self.teacher}
-        wanted = list(running) if score == "both" else [score]
-        for name in wanted if self.val else []:  # of both, the teacher comes last and decides
+        wanted = list(running) if score == "both" else [score]  # of both, the last decides
+        for name in wanted if self.val else []:
             batches = (on_device(batch, self.device) for batch in self.val_loader)
             counts = confusion(running[name], batches, len(self.info.names)).to(self.device)
             matrix = self.processes.sum(counts).cpu()

@@ -15,8 +15,7 @@ from model.teacher import update_teacher
 from training.losses import MaskedLoss, segmentation_loss, self_ensembling_loss
 from training.options import TrainingOptions
 
-WARM_UP = 0.05
-"""Share of a run over which ``--lr_schedule poly`` raises the learning rate."""
+WARM_UP = 0.05  # share of a run over which ``--lr_schedule poly`` raises the learning rate
 
 
 class DomainBatch(NamedTuple):
