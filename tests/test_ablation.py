@@ -45,17 +45,12 @@ def test_table_gives_mean_sample_deviation_and_share_of_the_gap() -> None:
     scores = {"low": runs(10, 20), "mine": runs(14, 28), "high": runs(20, 30)}
     text = table(scores, ("low", "high"))
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert cells[0][1:] == [
-        "seeds", "final teacher", "best teacher", "chosen classes", "gap, final teacher",
-        "gap, chosen classes",
-    ]  # fmt: skip
+    assert cells[0][4:] == ["chosen classes", "gap, final teacher", "gap, chosen classes"]
     # Shares of 40 and 80 %: mean 60, deviation 20 * sqrt(2).
     shares = ["60 ± 28 %"] * 2
     assert cells[3] == ["mine", "2", "21.0 ± 9.9", "22.0 ± 9.9", "42.0 ± 19.8", *shares]
     assert [row[-1] for row in cells[2::2]] == ["0 ± 0 %", "100 ± 0 %"]
-    same = table({"low": runs(10), "high": runs(10)}, ("low", "high"))
-    assert "nan" in same
-    assert "10.0 ± 0.0" in same
+    assert "nan" in table({"low": runs(10), "high": runs(10)}, ("low", "high"))
 
 
 def test_variants_are_names_with_options() -> None:
