@@ -1,4 +1,4 @@
-"""Train variants of an experiment with several seeds; write their scores, a table and a plot.
+r"""Train variants of an experiment with several seeds; write their scores, a table and a plot.
 
     python -m benchmarks ablation --variants source_only sean "wide=--width 2" oracle \
         --gap source_only oracle --classes road,car --seeds 0,1,2 -- --max_iters 1000
