@@ -1,30 +1,26 @@
 """Run a measurement; `python -m benchmarks NAME --help` lists its options.
 
-python -m benchmarks speed       the project's speed against the original's
+python -m benchmarks speed       the project's speed compared with the original's
 python -m benchmarks ablation    variants of an experiment, over several seeds
-python -m benchmarks survival    killed and resumed runs against an unbroken one
 """
-
-from __future__ import annotations
 
 import sys
 
-from benchmarks import ablation, speed, survival
+from benchmarks import ablation, speed
 from utils.command_line import Parser
 from utils.errors import exit_on_error
-
-MEASUREMENTS = {"speed": speed.main, "ablation": ablation.main, "survival": survival.main}
 
 
 @exit_on_error()
 def main() -> None:
     """Read the name of the measurement and run it."""
+    measurements = {"speed": speed.main, "ablation": ablation.main}
     parser = Parser(__doc__ or "")
     parser.prog = "python -m benchmarks"
-    parser.add_argument("measurement", choices=MEASUREMENTS)
+    parser.add_argument("measurement", choices=measurements)
     name = parser.parse_args(sys.argv[1:2]).measurement
-    sys.argv = [f"{parser.prog} {name}", *sys.argv[2:]]  # messages and --help name the measurement
-    MEASUREMENTS[name](sys.argv[1:])
+    sys.argv[0] = f"{parser.prog} {name}"  # messages and --help name the measurement
+    measurements[name](sys.argv[2:])
 
 
 if __name__ == "__main__":

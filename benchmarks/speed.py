@@ -1,284 +1,150 @@
-"""Measure the project against the original's path (benchmarks/plain.py).
+"""Measure the project's speed against the original's way (benchmarks/paths.py).
 
-    python -m benchmarks speed --parts step,loader
+    python -m benchmarks speed --parts loader,step --precision fp32,bf16
 
-The parts:
-    step        an iteration on a batch that stays on the device
-    end_to_end  training and scoring from PNG files
-    loader      images read, resized and labelled
-    counted     operations and memory of an iteration, counted without running it
-    memory      whether the memory of a long run on the CPU grows
-
-The first three draw PNG files of the data sets' sizes and run the paths alternately, each in a
-process of its own: a block to warm up, then the blocks whose medians are printed. In a block, the
-images of each domain are one epoch.
+The parts: loader (images of both domains and the source's label maps, to the device), step (on
+batches that stay there), scoring (the target, at the size of its label maps) and files (training
+from files; for the project, by SEAN_GTA5.py itself). Files are drawn. The sides take turns: a block
+to warm up, then those whose median is printed, as images of each domain per second.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
+import json
 import os
-import re
-import shutil
+import shlex
+import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from time import perf_counter
 
+import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from PIL import Image
 
-from benchmarks import harness
-from benchmarks.counted import show_counts
-from benchmarks.harness import Block, Values, peak_memory, seconds
-from benchmarks.plain import PlainPath
-from benchmarks.project import ProjectPath, experiment
-from benchmarks.survival import measure_memory
-from tools.demo import write_demo
-from training.log import environment
+from benchmarks import markdown_table, several
+from benchmarks.paths import PlainPath, ProjectPath
 from training.options import TrainingOptions
 from utils.command_line import Size, as_arguments, integer, option, read_options, size
-from utils.device import choose_device
-from utils.errors import UserError
 
-DRAWN = 2  # different images in each domain; a block of more images repeats them
-PRECISIONS = ("fp32", "bf16")
-PARTS = ("step", "end_to_end", "loader", "counted", "memory")
-RUN_IMAGES = 6 * 24966
-RUN_SCORED = 300 * 500
-"""Images that a full run trains on and scores: 6 epochs of GTA-5, scored every 500 iterations."""
-Columns = Callable[[Values, Values], dict[str, str]]
+PARTS = ("loader", "step", "scoring", "files")
+SCRIPT = Path(__file__).parents[1] / "SEAN_GTA5.py"
+Block = Callable[[], float]  # does a piece of work and returns the seconds that it took
+TARGET = "Cityscapes/{}/val/city/city_000000_{{:06d}}_{}.png"
+FILES = {
+    "GTA5/images/{:05d}.png": (1914, 1052),
+    "GTA5/labels/{:05d}.png": (1914, 1052),
+    TARGET.format("leftImg8bit", "leftImg8bit"): (2048, 1024),
+    TARGET.format("gtFine", "gtFine_labelIds"): (2048, 1024),
+}
 
 
 @dataclass(frozen=True)
 class SpeedOptions:
     """Options of `speed`."""
 
-    parts: tuple[str, ...] = option(PARTS[:3], "what to measure", harness.several(str, PARTS))
-    device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    precision: tuple[str, ...] = option(
-        ("fp32",),
-        "of the project's networks, fp32 or bf16 or both",
-        harness.several(str, PRECISIONS),
-    )
+    parts: tuple[str, ...] = option(PARTS, "what to measure", several(str, PARTS))
+    precision: tuple[str, ...] = option(("fp32",), "of the project", several(str, ("fp32", "bf16")))
     input_size: Size = option((1024, 512), "at which images enter the network", size)
     batch_size: int = option(1, "images of each domain an iteration", integer(1))
-    images: int = option(8, "images of each domain in a timed block", integer(1))
-    repeats: int = option(5, "timed blocks of each path; their median counts", integer(1))
-    compile: bool = option(False, "compile the project's networks")
-    iterations: int = option(2000, "of the run of the part memory", integer(8))
+    iterations: int = option(8, "in a timed block", integer(1))
+    repeats: int = option(5, "timed blocks of each side", integer(1))
+    num_workers: int = option(1, "of each of the project's loaders; the original has 1", integer(0))
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read the command line, measure, print.
-
-    Raises:
-        UserError: a block has fewer images than a batch.
-    """
+    """Read the command line, measure, print."""
     given = read_options(SpeedOptions(), __doc__ or "", arguments)
-    if given.images < given.batch_size:
-        raise UserError(f"--images {given.images}: less than a batch\n  give more images")
-    device = choose_device(given.device)
-    print(f"{environment(device)}, {os.cpu_count()} cores\n{as_arguments(given)}", flush=True)
+    print(f"torch {torch.__version__}, {os.cpu_count()} cores\n{as_arguments(given)}", flush=True)
+    images = given.iterations * given.batch_size
     with tempfile.TemporaryDirectory() as folder:
+        draw(Path(folder), images)
+        options = TrainingOptions(
+            data_dir_source=f"{folder}/GTA5", data_dir_target=f"{folder}/Cityscapes",
+            restore_from="none", input_size=given.input_size, batch_size=given.batch_size,
+            num_workers=given.num_workers, no_shuffle=True, print_interval=given.iterations,
+            val_interval=3 * given.iterations,
+        )  # fmt: skip
         for part in given.parts:
-            if part == "memory":
-                measure_memory(given.iterations)
-            elif part == "counted":
-                for precision in given.precision:
-                    show_counts(given.input_size, given.batch_size, precision)
-            else:
-                BLOCKS[part](draw_data(given, Path(folder)), given)
+            blocks = {"plain": path_block(PlainPath(options), part)}
+            for precision in given.precision:
+                chosen = replace(options, precision=precision)
+                blocks[f"project, {precision}"] = (
+                    script_block(chosen) if part == "files"
+                    else path_block(ProjectPath(chosen), part)
+                )  # fmt: skip
+            times, rows = alternate(blocks, given.repeats), {}
+            for side, time in times.items():
+                speed, ratio = images / time, times["plain"] / time
+                rows[side] = {"images/s": f"{speed:.3g}", "ratio": f"{ratio:.2f}"}
+            print(markdown_table(part, rows), flush=True)
 
 
-def draw_data(given: SpeedOptions, root: Path) -> TrainingOptions:
-    """Draw images of the data sets' sizes; return options for an epoch of ``given.images``."""
-    write_demo(root, "gta5", DRAWN, 0, (1914, 1052))
-    write_demo(root / "target", "gta5", 0, DRAWN, (2048, 1024))
-    for folder in ("GTA5/images", "GTA5/labels", "target/Cityscapes/leftImg8bit/val",
-                   "target/Cityscapes/gtFine/val"):  # fmt: skip
-        repeat_files(root / folder, given.images)
-    return experiment(
-        root,
-        data_dir_target=str(root / "target/Cityscapes"),
-        no_shuffle=True,
-        input_size=given.input_size,
-        batch_size=given.batch_size,
-        device=given.device,
-        compile=given.compile,
-    )
+def alternate(blocks: Mapping[str, Block], repeats: int) -> dict[str, float]:
+    """Run blocks in turn, once to warm up and then ``repeats`` times; return the medians."""
+    rounds = [{name: block() for name, block in blocks.items()} for _ in range(1 + repeats)]
+    return {name: statistics.median(times[name] for times in rounds[1:]) for name in blocks}
 
 
-def repeat_files(folder: Path, count: int) -> None:
-    """Give files further names, with further numbers, until there are ``count``."""
-    files = sorted(folder.rglob("*.png"))
-    for file in files[count:]:
-        file.unlink()
-    for index in range(len(files), count):
-        like, more = files[index % len(files)], index - index % len(files)
-        number = re.search(r"\d+", like.name)[0]  # type: ignore[index]
-        further = f"{int(number) + more:0{len(number)}}"
-        os.link(like, like.with_name(like.name.replace(number, further, 1)))
+def path_block(path: PlainPath, part: str) -> Block:
+    """Prepare a part of one path."""
+    batches = list(path.batches()) if part == "step" else []
 
-
-def paths(make: Callable[..., Block], options: TrainingOptions, given: SpeedOptions) -> Any:
-    """Return the blocks of the plain path, and of the project in each precision."""
-    sides = {
-        f"project, {precision}": (
-            make, ProjectPath, dataclasses.replace(options, precision=precision)
-        )
-        for precision in given.precision
-    }  # fmt: skip
-    return {"plain": (make, PlainPath, options), **sides}
-
-
-def show(title: str, sides: dict[str, Any], given: SpeedOptions, columns: Columns) -> None:
-    """Measure the sides; print their columns, given the plain side's values too, and the ratio."""
-    medians = harness.alternate(sides, given.repeats)
-    plain = medians["plain"]
-    rows = {}
-    for name, values in medians.items():
-        ratio, peak = plain["time"] / values["time"], values["peak"]
-        rows[name] = columns(values, plain) | {"ratio": f"{ratio:.2f}", "peak MiB": f"{peak:.0f}"}
-    print(harness.markdown_table(title, rows))
-
-
-def step(options: TrainingOptions, given: SpeedOptions) -> None:
-    """Time an iteration on a batch that stays on the device.
-
-    The share of peak compares the operations of the plain path's iteration in that time with those
-    of a large matrix product in the path's precision.
-    """
-
-    def columns(values: Values, plain: Values) -> dict[str, str]:
-        return {
-            "it/s": f"{1 / values['time']:.3g}",
-            "TFLOP": f"{plain['operations'] / 1e12:.3f}",
-            "peak TFLOP/s": f"{values['rate'] / 1e12:.3f}",
-            "share of peak": f"{plain['operations'] / values['time'] / values['rate']:.0%}",
-        }
-
-    options = dataclasses.replace(options, num_workers=0)
-    show("step", paths(step_block, options, given), given, columns)
-
-
-def step_block(path_type: Any, options: TrainingOptions) -> Block:
-    """Prepare an epoch of iterations, on batches that are on the device."""
-    path = path_type(options)
-    is_plain = path_type is PlainPath
-    rate = matrix_rate(path.device, "fp32" if is_plain else options.precision)
-    batches = list(path.epoch())
-    counter = FlopCounterMode(display=False)  # counts a multiply-add as two
-    if is_plain:  # a compiled network cannot be counted
-        with counter:
-            path.step(batches[0])
-
-    def work() -> None:
-        for batch in batches:
-            path.step(batch)
-
-    def block() -> Values:
-        values = {"rate": rate, "operations": counter.get_total_flops()}
-        values["time"] = seconds(work, path.device) / len(batches)
-        return values | {"peak": peak_memory(path.device)}
+    def block() -> float:
+        start = perf_counter()
+        if part == "scoring":
+            path.score()
+        else:
+            for batch in batches or path.batches():
+                if part != "loader":
+                    path.step(batch)
+        if path.device.type == "cuda":
+            torch.cuda.synchronize()
+        return perf_counter() - start
 
     return block
 
 
-def matrix_rate(device: torch.device, precision: str) -> float:
-    """Return the floating-point operations a second of a large matrix product, the best of ten."""
-    side = 8192 if device.type == "cuda" else 2048
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    left, right = torch.randn(2, side, side, device=device).to(kind)
-    return 2 * side**3 / min(seconds(lambda: left @ right, device) for _ in range(10))
+def script_block(options: TrainingOptions) -> Block:
+    """Prepare two epochs of SEAN_GTA5.py, whose metrics.jsonl gives the time of the second."""
 
-
-def end_to_end(options: TrainingOptions, given: SpeedOptions) -> None:
-    """Time training and scoring from PNG files, and project a full run from it."""
-    images = given.images
-
-    def columns(values: Values, _: Values) -> dict[str, str]:
-        run = (RUN_IMAGES * values["time"] + RUN_SCORED * values["score"]) / images
-        return {
-            "it/s": f"{images // options.batch_size / values['time']:.3g}",
-            "waits for data": f"{values['wait'] / values['time']:.1%}",
-            "scored images/s": f"{images / values['score']:.3g}",
-            "full run, hours": f"{run / 3600:.1f}",
-        }
-
-    show("training", paths(end_to_end_block, options, given), given, columns)
-
-
-def end_to_end_block(path_type: Any, options: TrainingOptions) -> Block:
-    """Prepare an epoch, from the start of the loaders on, and a scoring of as many images."""
-    path = path_type(options)
-
-    def block() -> Values:
-        moments: list[Any] = []  # before and after each iteration
-
-        def train() -> None:
-            for batch in path.epoch():
-                moments.append(moment(path.device))
-                path.step(batch)
-                moments.append(moment(path.device))
-
-        times = {"time": seconds(train, path.device), "score": seconds(path.score, path.device)}
-        pauses = zip(moments[1::2], moments[2::2], strict=False)
-        wait = sum(between(start, end) for start, end in pauses)
-        return {**times, "wait": wait, "peak": peak_memory(path.device)}
+    def block() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            run = replace(options, snapshot_dir=folder, max_iters=2 * options.print_interval)
+            words = [sys.executable, str(SCRIPT), *shlex.split(as_arguments(run))]
+            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            records = Path(folder, "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        return options.print_interval / json.loads(records[1])["iterations_per_s"]
 
     return block
 
 
-def moment(device: torch.device) -> Any:
-    """Note when the device, or without one this process, comes to this point."""
-    if device.type != "cuda":
-        return time.perf_counter()
-    event = torch.cuda.Event(enable_timing=True)
-    event.record()
-    return event
+def draw(root: Path, count: int) -> None:
+    """Draw images of the data sets' sizes, and their label maps."""
+    for pattern, shape in FILES.items():
+        for number in range(count):
+            path = root / pattern.format(number)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            drawn = label_map if "label" in pattern else photograph
+            Image.fromarray(drawn(shape, np.random.default_rng(number))).save(path)
 
 
-def between(start: Any, end: Any) -> float:
-    """Return the seconds between two moments that have passed."""
-    return end - start if isinstance(start, float) else start.elapsed_time(end) / 1000
+def photograph(shape: Size, rng: np.random.Generator) -> np.ndarray:
+    """Return noise with about the spectrum of photographs: 2048x1024 makes a PNG of 3 MB."""
+    width, height = shape
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((3, height, width))) / frequency**1.3
+    planes = np.fft.irfft2(spectrum, (height, width))
+    return (110 + 30 * planes / planes.std()).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def loader(options: TrainingOptions, given: SpeedOptions) -> None:
-    """Time the loaders: the plain path's one worker, ours, two, and one with the cache."""
-    one, two = (dataclasses.replace(options, num_workers=count) for count in (1, 2))
-    folder = Path(options.data_dir_source).parent
-    filled, filling = (
-        dataclasses.replace(one, cache_dir=str(folder / name)) for name in ("filled", "filling")
-    )
-    sides = {
-        "plain": (loader_block, PlainPath, one),
-        "project": (loader_block, ProjectPath, one),
-        "project, 2 workers": (loader_block, ProjectPath, two),
-        "project, filling the cache": (loader_block, ProjectPath, filling, True),
-        "project, warm cache": (loader_block, ProjectPath, filled),
-    }
-    images = 2 * given.images
-    show("loader", sides, given, lambda values, _: {"images/s": f"{images / values['time']:.1f}"})
-
-
-def loader_block(path_type: Any, options: TrainingOptions, empties_cache: bool = False) -> Block:
-    """Prepare an epoch of labelled source images, then one of target images, to the device."""
-    path = path_type(options)
-
-    def read() -> None:
-        for batch in itertools.chain(*path.loaders):
-            path.to_device(batch)
-
-    def block() -> Values:
-        if empties_cache and options.cache_dir:
-            shutil.rmtree(options.cache_dir, ignore_errors=True)
-        return {"time": seconds(read, path.device), "peak": peak_memory(path.device)}
-
-    return block
-
-
-BLOCKS = {"step": step, "end_to_end": end_to_end, "loader": loader}
+def label_map(shape: Size, rng: np.random.Generator) -> np.ndarray:
+    """Return blocks of Cityscapes label ids."""
+    width, height = shape
+    ids = rng.integers(34, size=(8, 16), dtype=np.uint8)
+    return ids[np.arange(height) * 8 // height][:, np.arange(width) * 16 // width]
