@@ -10,9 +10,8 @@ folder of photographs can take the place of Cityscapes.
 
 import functools
 
-from dataset.description import Description, Layout
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
 
 CITYSCAPES = Description(
     name="Cityscapes",

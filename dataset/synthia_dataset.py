@@ -15,9 +15,8 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
 
 import functools
 
-from dataset.description import Description, Layout
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
 
 SYNTHIA = Description(
     name="SYNTHIA",

@@ -1,0 +1,130 @@
+"""Which images a folder holds, and which of them a list file names."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import posixpath
+import sys
+from collections import Counter
+from pathlib import Path
+
+import scipy.io
+
+from dataset.image_files import IMAGE_EXTENSIONS
+from utils.errors import UserError
+
+UNREAD_EXTENSIONS = (".heic", ".heif", ".avif", ".gif", ".jp2", ".exr", ".tga")
+
+
+def files_below(folder: Path) -> set[str]:
+    """Return every file below a folder, as posix paths within it; empty if there is no folder.
+
+    Hidden files, and the folders of previews that some systems make, are left out. Links are
+    followed, except those to a folder that they lie in.
+
+    Raises:
+        UserError: the folder, or one below it, cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise UserError(
+                f"cannot read the folder {error.filename}: {error.strerror}\n"
+                "  make it readable, or move it away"
+            )
+
+    found: set[str] = set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith((".", "@eaDir")) and not _leads_up(here / name)
+        ]
+        prefix = "" if here == folder else here.relative_to(folder).as_posix() + "/"
+        found.update(prefix + name for name in files if not name.startswith("."))
+    return found
+
+
+def _leads_up(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in, which `os.walk` would follow for long."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def pictures_below(folder: Path, suffix: str = "") -> list[str]:
+    """Return the images below a folder, sorted; warn of pictures in formats that are not read.
+
+    Args:
+        folder: see `files_below`.
+        suffix: end of the images' names, before the extension.
+    """
+    found = files_below(folder)
+    unread = Counter(os.path.splitext(name)[1].lower() for name in found)
+    left_out = ", ".join(f"{unread[end]} {end}" for end in UNREAD_EXTENSIONS if unread[end])
+    if left_out:
+        text = f"warning: pictures in {folder} are left out: {left_out}; convert them to PNG"
+        print(text, file=sys.stderr)
+    endings = tuple((suffix + end).lower() for end in IMAGE_EXTENSIONS)
+    return sorted(name for name in found if name.lower().endswith(endings))
+
+
+def listed(list_file: Path, folder: Path, root: Path) -> list[str]:
+    """Return the images that a list file names, as paths within the image folder.
+
+    Args:
+        list_file: see `read_list`; its entries may also be absolute, or paths within the root.
+        folder: the image folder.
+        root: the data folder.
+
+    Raises:
+        UserError: the list cannot be read, or names an image twice or one that is not there.
+    """
+    found, start = files_below(folder), os.path.abspath(folder) + os.sep
+    names = []
+    for entry in read_list(list_file):
+        within_root = os.path.abspath(os.path.join(root, entry)).removeprefix(start)
+        name = entry if entry in found else within_root.replace(os.sep, "/")
+        if name not in found:
+            raise UserError(
+                f"{list_file} names {entry}, which is not in {folder}\n"
+                "  correct the list; its entries are paths within that folder"
+            )
+        names.append(name)
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise UserError(f"{list_file} names {name} {count} times\n  name each image once")
+    return names
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the images that a list file names, as it names them.
+
+    Args:
+        path: a text file with one image per line (blank lines are skipped), or the ``split.mat``
+            of GTA-5, whose training images are listed.
+
+    Raises:
+        UserError: the file cannot be read, or is empty.
+    """
+    reason = ""
+    try:
+        data = path.read_bytes()
+        reason = "it is neither a text file nor the split.mat of GTA-5"
+        if path.suffix.lower() == ".mat":
+            numbers = scipy.io.loadmat(io.BytesIO(data))["trainIds"].ravel().astype(int)
+            lines = [f"{number:05d}.png" for number in numbers.tolist()]
+        else:  # PowerShell writes UTF-16
+            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
+    except Exception as error:  # scipy raises a dozen kinds
+        reason = reason or getattr(error, "strerror", None) or str(error)
+        raise UserError(
+            f"cannot read the list file {path}: {reason}\n"
+            "  correct its path, or leave it out: without a list the folder is scanned"
+        ) from None
+    names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+    if not names:
+        raise UserError(f"the list file {path} is empty\n  write one image per line into it")
+    return [posixpath.normpath(name) for name in names]
