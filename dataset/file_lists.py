@@ -21,8 +21,7 @@ UNREAD_EXTENSIONS = (".heic", ".heif", ".avif", ".gif", ".jp2", ".exr", ".tga")
 def files_below(folder: Path) -> set[str]:
     """Return every file below a folder, as posix paths within it; empty if there is no folder.
 
-    Hidden files, and the folders of previews that some systems make, are left out. Links are
-    followed, except those to a folder that they lie in.
+    Hidden files and folders are left out. Links are followed, except to a folder they lie in.
 
     Raises:
         UserError: the folder, or one below it, cannot be read.
@@ -30,35 +29,27 @@ def files_below(folder: Path) -> set[str]:
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
-            raise UserError(
-                f"cannot read the folder {error.filename}: {error.strerror}\n"
-                "  make it readable, or move it away"
-            )
+            what = f"cannot read the folder {error.filename}: {error.strerror}"
+            raise UserError(f"{what}\n  make it readable, or move it away")
 
     found: set[str] = set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(place)
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith((".", "@eaDir")) and not _leads_up(here / name)
-        ]
+        shown = [here / name for name in folders if not name.startswith((".", "@eaDir"))]
+        folders[:] = [path.name for path in shown if not (path.is_symlink() and _leads_up(path))]
         prefix = "" if here == folder else here.relative_to(folder).as_posix() + "/"
         found.update(prefix + name for name in files if not name.startswith("."))
     return found
 
 
-def _leads_up(folder: Path) -> bool:
-    """Whether a folder is a link to one that it lies in, which `os.walk` would follow for long."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _leads_up(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
 
 
-def pictures_below(folder: Path, suffix: str = "") -> list[str]:
-    """Return the images below a folder, sorted; warn of pictures in formats that are not read.
+def pictures_below(folder: Path, suffix: str) -> list[str]:
+    """Return the images below a folder, sorted, whose names end in a suffix and the extension.
 
-    Args:
-        folder: see `files_below`.
-        suffix: end of the images' names, before the extension.
+    Pictures in formats that are not read are counted in a warning.
     """
     found = files_below(folder)
     unread = Counter(os.path.splitext(name)[1].lower() for name in found)
@@ -73,37 +64,26 @@ def pictures_below(folder: Path, suffix: str = "") -> list[str]:
 def listed(list_file: Path, folder: Path, root: Path) -> list[str]:
     """Return the images that a list file names, as paths within the image folder.
 
-    Args:
-        list_file: see `read_list`; its entries may also be absolute, or paths within the root.
-        folder: the image folder.
-        root: the data folder.
+    Its entries may also be absolute, or paths within the data folder ``root``.
 
     Raises:
         UserError: the list cannot be read, or names an image twice or one that is not there.
     """
     found, start = files_below(folder), os.path.abspath(folder) + os.sep
-    names = []
+    names: dict[str, None] = {}
     for entry in read_list(list_file):
         within_root = os.path.abspath(os.path.join(root, entry)).removeprefix(start)
         name = entry if entry in found else within_root.replace(os.sep, "/")
-        if name not in found:
-            raise UserError(
-                f"{list_file} names {entry}, which is not in {folder}\n"
-                "  correct the list; its entries are paths within that folder"
-            )
-        names.append(name)
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise UserError(f"{list_file} names {name} {count} times\n  name each image once")
-    return names
+        if name not in found or name in names:
+            problem = "twice" if name in names else f"which is not in {folder}"
+            remedy = "correct the list; its entries are paths within that folder, each once"
+            raise UserError(f"{list_file} names {entry}, {problem}\n  {remedy}")
+        names[name] = None
+    return list(names)
 
 
 def read_list(path: Path) -> list[str]:
-    """Return the images that a list file names, as it names them.
-
-    Args:
-        path: a text file with one image per line (blank lines are skipped), or the ``split.mat``
-            of GTA-5, whose training images are listed.
+    """Return the lines of a text file, or the training images that the GTA-5 ``split.mat`` names.
 
     Raises:
         UserError: the file cannot be read, or is empty.
@@ -120,10 +100,8 @@ def read_list(path: Path) -> list[str]:
             lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
     except Exception as error:  # scipy raises a dozen kinds
         reason = reason or getattr(error, "strerror", None) or str(error)
-        raise UserError(
-            f"cannot read the list file {path}: {reason}\n"
-            "  correct its path, or leave it out: without a list the folder is scanned"
-        ) from None
+        remedy = "correct its path, or leave it out: without a list the folder is scanned"
+        raise UserError(f"cannot read the list file {path}: {reason}\n  {remedy}") from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not names:
         raise UserError(f"the list file {path} is empty\n  write one image per line into it")

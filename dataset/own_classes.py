@@ -22,7 +22,7 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,76 +70,72 @@ def read_classes(path: str | Path) -> OwnClasses:
         UserError: the file cannot be read or has a mistake; the message names the file and key.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8-sig"))
+        return _own_classes(str(path), yaml.safe_load(Path(path).read_text("utf-8-sig")))
+    except UserError as error:
+        remedy = "correct it; dataset/own_classes.py documents such files, with an example"
+        raise UserError(f"{path}, {error}\n  {remedy}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(getattr(error, "strerror", str(error)).split())
         remedy = "give --classes a YAML file in UTF-8, indented by spaces"
         raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
-    try:
-        return _own_classes(str(path), content)
-    except UserError as error:
-        remedy = "correct it; dataset/own_classes.py documents such files, with an example"
-        raise UserError(f"{path}, {error}\n  {remedy}") from None
 
 
 def _own_classes(path: str, content: Any) -> OwnClasses:
-    _check_keys(content, "the file", needed=("classes",), known=("classes", *DOMAINS))
-    classes = content["classes"]
-    _check_keys(classes, "classes")
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        raise UserError(f"classes: {len(classes)} instead of 2 to {MOST_CLASSES}")
+    _check_keys(content, "the file", ("classes",), ("classes", *DOMAINS))
+    _check_keys(content["classes"], "classes")
     colors: dict[str, Color] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
     owners: dict[Any, str] = {}
-    for name, values in classes.items():
+    for name, values in content["classes"].items():
         key = f"classes.{name}"
-        _check_keys(values, key, needed=("color", "source"), known=("color", *DOMAINS))
+        _check_keys(values, key, ("color", "source"), ("color", *DOMAINS))
         color = _numbers(values["color"], f"{key}.color", 255)
-        if len(color) != 3:
-            raise UserError(f"{key}.color: {len(color)} numbers instead of red, green and blue")
+        _need(len(color) == 3, f"{key}.color: {len(color)} numbers instead of red, green and blue")
         colors[name] = color[0], color[1], color[2]
+        owned: list[tuple[str, Any]] = [("color", color)]
         for domain in set(DOMAINS) & values.keys():
             ids[domain][name] = _numbers(values[domain], f"{key}.{domain}", HIGHEST_ID)
-        own = [(domain, label_id) for domain in DOMAINS for label_id in ids[domain].get(name, ())]
-        for kind, value in (("color", color), *own):
+            owned += [(domain, label_id) for label_id in ids[domain][name]]
+        for kind, value in owned:
             owner = owners.setdefault((kind, value), name)
-            if owner != name:
-                raise UserError(f"{key}.{kind}: {value} is given to {owner} already")
+            _need(owner == name, f"{key}.{kind}: {value} is given to {owner} already")
+    _need(2 <= len(colors) <= MOST_CLASSES, f"classes: {len(colors)} instead of 2 to 255")
     layouts = {domain: _layout(content[domain], domain) for domain in DOMAINS if domain in content}
     return OwnClasses(path, LabelSpace(tuple(colors), tuple(colors.values())), ids, layouts)
 
 
+def _need(condition: bool, problem: str) -> None:
+    if not condition:
+        raise UserError(problem)
+
+
 def _check_keys(
-    value: Any, key: str, needed: tuple[str, ...] = (), known: tuple[str, ...] = ()
+    value: Any, key: str, needed: Sequence[str] = (), known: Sequence[str] = ()
 ) -> None:
-    if not isinstance(value, dict):
-        raise UserError(f"{key}: {value!r:.40} instead of keys with values")
-    for name in value:
-        if not isinstance(name, str):  # YAML takes on, yes and 1 for truth values and numbers
-            raise UserError(f"{key}: the key {name!r} is no text; put it in quotes")
-        if known and name not in known:
-            raise UserError(f"{key}: unknown key {name}; known are {', '.join(known)}")
+    _need(isinstance(value, dict), f"{key}: {value!r:.40} instead of keys with values")
+    for name in value:  # YAML takes on, yes and 1 for truth values and numbers
+        _need(isinstance(name, str), f"{key}: the key {name!r} is no text; put it in quotes")
+        known_keys = ", ".join(known)
+        _need(not known or name in known, f"{key}: unknown key {name}; known are {known_keys}")
     for name in needed:
-        if name not in value:
-            raise UserError(f"{key}: the key {name} is missing")
+        _need(name in value, f"{key}: the key {name} is missing")
 
 
 def _numbers(value: Any, key: str, highest: int) -> tuple[int, ...]:
     """Return the whole numbers of a list, or the only one."""
     numbers = value if isinstance(value, list) else [value]
     for number in numbers:
-        if type(number) is not int or not 0 <= number <= highest:
-            raise UserError(f"{key}: {number!r:.40} instead of a whole number, 0 to {highest}")
+        problem = f"{key}: {number!r:.40} instead of a whole number, 0 to {highest}"
+        _need(type(number) is int and 0 <= number <= highest, problem)
     return tuple(numbers)
 
 
 def _layout(value: Any, section: str) -> Layout:
-    known = tuple(field.name for field in dataclasses.fields(Layout))
-    _check_keys(value, section, needed=("images", "labels"), known=known)
+    known = [field.name for field in dataclasses.fields(Layout)]
+    _check_keys(value, section, ("images", "labels"), known)
     for name, text in value.items():
-        if not isinstance(text, str):
-            raise UserError(f"{section}.{name}: {text!r:.40} is no text; put it in quotes")
+        _need(isinstance(text, str), f"{section}.{name}: {text!r:.40} is no text; put it in quotes")
     layout = Layout(**value)
-    if (layout.images, layout.image_suffix) == (layout.labels, layout.label_suffix):
-        raise UserError(f"{section}.labels: the same files as the images")
+    same = (layout.images, layout.image_suffix) == (layout.labels, layout.label_suffix)
+    _need(not same, f"{section}.labels: the same files as the images")
     return layout

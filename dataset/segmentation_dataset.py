@@ -93,8 +93,7 @@ class SegmentationDataset(Dataset[Sample]):
         description: folders, classes and label ids.
         root: the data folder; for a target whose labels are not read, any folder of images.
         size: width and height of the network's input.
-        list_file: which images, and in which order (see file_lists.py); without a list the folder is
-            scanned, in sorted order.
+        list_file: which images, and in which order; without it all, in sorted order.
         split: train, val or test; used if the folders contain ``{split}``.
         labels: "none" reads no label maps; "resized" reads them at the input size, to train on;
             "own size" reads them at their own size, to score.
@@ -108,8 +107,8 @@ class SegmentationDataset(Dataset[Sample]):
         table: label id -> train id.
 
     Raises:
-        UserError: there is no such folder or no image, an image has no label map, no class has
-            label ids, or the ignore label is the train id of a class.
+        UserError: there is no image, an image has no label map, no class has label ids, or the
+            ignore label is the train id of a class.
     """
 
     def __init__(
@@ -131,10 +130,8 @@ class SegmentationDataset(Dataset[Sample]):
         self.ignore_label = ignore_label
         self.label_space = self.description.label_space
         if ignore_label < self.label_space.num_classes:
-            raise UserError(
-                f"--ignore_label {ignore_label} is the train id of a class\n"
-                f"  give one from {self.label_space.num_classes} to 255"
-            )
+            remedy = f"give one from {self.label_space.num_classes} to 255"
+            raise UserError(f"--ignore_label {ignore_label} is the id of a class\n  {remedy}")
         self.table = self.label_space.table(self.description.label_ids)
         self.layout = self._find_layout()
         self.is_plain_folder = self.layout == PLAIN_FOLDER
@@ -190,11 +187,9 @@ class SegmentationDataset(Dataset[Sample]):
         return readable and any(os.path.exists(self.label_file(name)) for name in self.names)
 
     def _folders(self, layout: Layout) -> tuple[Path, Path]:
-        images, labels = (
-            self.root / path.replace("{split}", self.split)
-            for path in (layout.images, layout.labels)
-        )
-        return images, labels
+        images, labels = layout.images, layout.labels
+        images, labels = (text.replace("{split}", self.split) for text in (images, labels))
+        return self.root / images, self.root / labels
 
     def _find_layout(self) -> Layout:
         layouts = self.description.layouts
@@ -247,7 +242,5 @@ class SegmentationDataset(Dataset[Sample]):
                 "  add the label maps, or name the images to use in a list file"
             )
         if not self.table:
-            raise UserError(
-                f"no class has label ids for the label maps of {self.label_folder}\n"
-                "  give the classes their ids in this data set (--classes)"
-            )
+            what = f"no class has label ids for the label maps of {self.label_folder}"
+            raise UserError(f"{what}\n  give the classes their ids in this data set (--classes)")

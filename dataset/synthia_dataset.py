@@ -21,10 +21,7 @@ from dataset.segmentation_dataset import Description, Layout, SegmentationDatase
 SYNTHIA = Description(
     name="SYNTHIA",
     guide="dataset/synthia_dataset.py",
-    layouts=(
-        Layout(images="RGB", labels="GT/LABELS"),
-        Layout(images="images", labels="labels"),
-    ),
+    layouts=(Layout("RGB", "GT/LABELS"), Layout("images", "labels")),
     label_space=CLASSES_16,
     label_ids=SYNTHIA_IDS,
 )
