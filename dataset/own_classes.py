@@ -93,7 +93,7 @@ def _own_classes(path: str, content: Any) -> OwnClasses:
         _need(len(color) == 3, f"{key}.color: {len(color)} numbers instead of red, green and blue")
         colors[name] = color[0], color[1], color[2]
         owned: list[tuple[str, Any]] = [("color", color)]
-        for domain in set(DOMAINS) & values.keys():
+        for domain in [domain for domain in DOMAINS if domain in values]:
             ids[domain][name] = _numbers(values[domain], f"{key}.{domain}", HIGHEST_ID)
             owned += [(domain, label_id) for label_id in ids[domain][name]]
         for kind, value in owned:
@@ -115,8 +115,8 @@ def _check_keys(
     _need(isinstance(value, dict), f"{key}: {value!r:.40} instead of keys with values")
     for name in value:  # YAML takes on, yes and 1 for truth values and numbers
         _need(isinstance(name, str), f"{key}: the key {name!r} is no text; put it in quotes")
-        known_keys = ", ".join(known)
-        _need(not known or name in known, f"{key}: unknown key {name}; known are {known_keys}")
+        unknown = f"unknown key {name}; known are {', '.join(known)}"
+        _need(not known or name in known, f"{key}: {unknown}")
     for name in needed:
         _need(name in value, f"{key}: the key {name} is missing")
 

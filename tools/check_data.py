@@ -71,7 +71,7 @@ def has_maps(dataset: SegmentationDataset) -> bool:
 
 
 def in_parallel(work: Callable[[str], Result], names: list[str]) -> list[Result]:
-    """Return what ``work`` makes of each image, with a progress bar; decoders run in parallel."""
+    """Return what ``work`` makes of each image, in threads, with a progress bar."""
     pool = ThreadPoolExecutor(available_cores())
     try:
         return list(tqdm(pool.map(work, names), total=len(names), unit="image"))
