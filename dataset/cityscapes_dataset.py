@@ -10,21 +10,13 @@ folder of photographs can take the place of Cityscapes.
 
 import functools
 
-from dataset.description import Description, Layout
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
 
 CITYSCAPES = Description(
     name="Cityscapes",
     guide="dataset/cityscapes_dataset.py",
-    layouts=(
-        Layout(
-            images="leftImg8bit/{split}",
-            labels="gtFine/{split}",
-            image_suffix="_leftImg8bit",
-            label_suffix="_gtFine_labelIds",
-        ),
-    ),
+    layouts=(Layout("leftImg8bit/{split}", "gtFine/{split}", "_leftImg8bit", "_gtFine_labelIds"),),
     label_space=CLASSES_19,
     label_ids=CITYSCAPES_IDS,
     is_target=True,

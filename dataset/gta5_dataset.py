@@ -9,9 +9,8 @@ The official ``split.mat`` can be given as a list file: its training images are 
 
 import functools
 
-from dataset.description import Description, Layout
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
 
 GTA5 = Description(
     name="GTA-5",

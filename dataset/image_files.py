@@ -1,19 +1,17 @@
 """Read photographs and label maps from image files.
 
-PNGs of 8 bits, and label maps of 16, are decoded by kornia-rs: three times faster than Pillow, it
-gives the ids of palette label maps, as GTA-5 publishes them, and it keeps the values of 16-bit RGB
-label maps, as SYNTHIA's, which Pillow halves to 8 bits. Pillow reads everything else.
+kornia-rs decodes 8-bit PNGs two to four times as fast as Pillow, gives the ids of palette label
+maps (GTA-5), and keeps the values of 16-bit RGB label maps (SYNTHIA), which Pillow halves to 8
+bits. Pillow checks every file first and reads everything else.
 
-Every function raises UserError if a file is missing, damaged, too large, or not an image.
+Every function raises UserError if a file is missing, damaged, or not an image.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,26 +22,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.errors import UserError
-from utils.files import read_input
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG includes MPO, which phones write
 
-# What Pillow may read, whatever a file's name: its decoders of rare formats are less guarded. JPEG
-# includes MPO, which phones write.
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+# Pixels of a PNG: the two bytes at 24 are the bits of a value and one of these kinds.
+GRAY, RGB, PALETTE, RGBA = 0, 2, 3, 6
+KORNIA_NAMES = {GRAY: "mono", RGB: "rgb", RGBA: "rgba"}
 
-# Types of pixels of a PNG -> number of channels, and what kornia-rs calls those of 16-bit ids.
-GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
-CHANNELS = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
-MODES = {GRAY: "mono", RGB: "rgb", RGBA: "rgba"}
-
-# Of each pass of an interlaced PNG: first column, first row, steps to the next ones.
-ADAM7 = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
-)  # fmt: skip
-
-MOST_PIXELS, MOST_BYTES = 178_956_970, 1_200_000_000  # Pillow's limit, which 16-bit RGB fits
-Image.MAX_IMAGE_PIXELS = None  # `_opened` checks, for every decoder
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF and other data that is not used
 
 
@@ -59,16 +45,20 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
         uint8, (H, W, 3), RGB.
     """
     with _opened(path) as (data, picture):
-        if picture.format == "PNG":
-            if data[24:26] == b"\x08\x02" and not upright:  # 8 bits, RGB
-                return decode_image_png_u8(data, picture.size[::-1], "rgb")
-            _check_png(data, picture.size)
+        if picture.format == "PNG" and data[24:26] == bytes((8, RGB)) and not upright:
+            return decode_image_png_u8(data, picture.size[::-1], "rgb")
+        tiff_bits = getattr(picture, "tag_v2", {}).get(258, (8,))
+        bits = data[24] if picture.format == "PNG" else max(tiff_bits)
+        if bits > 16:
+            raise ValueError(f"it has {bits}-bit values; convert it to 8 bits")
         if upright:
             ImageOps.exif_transpose(picture, in_place=True)
         if picture.mode.startswith("I;16"):
-            gray = (np.asarray(picture) >> 8).astype(np.uint8)
-            return np.repeat(gray[..., None], 3, axis=2)
-        return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        image = np.asarray(picture.convert("RGB"))  # the high byte of 16-bit colors
+        if bits > 8 and image.max() < 64:  # a camera's 10 to 14 bits would be nearly black
+            raise ValueError("its 16-bit values are all below 16384; convert it to 8 bits")
+        return image
 
 
 def read_label_ids(path: Path) -> NDArray[Any]:
@@ -86,11 +76,10 @@ def read_label_ids(path: Path) -> NDArray[Any]:
         bits, kind, shape = data[24], data[25], picture.size[::-1]
         if bits == 8 and kind in (GRAY, PALETTE):
             return decode_image_png_u8(data, shape, "mono")[..., 0]
-        if bits == 16 and kind in MODES:
-            return decode_image_png_u16(data, shape, MODES[kind])[..., 0]
+        if bits == 16 and kind in KORNIA_NAMES:
+            return decode_image_png_u16(data, shape, KORNIA_NAMES[kind])[..., 0]
         if picture.mode not in ("1", "L", "P"):
             raise ValueError("it holds colors; a label map has one channel, of ids")
-        _check_png(data, picture.size)
         return np.asarray(picture).astype(np.uint8)
 
 
@@ -105,12 +94,10 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
     """Yield a file's bytes and its picture, not yet decoded; errors in the block name the file."""
     data = b""
     try:
-        data = read_input(path, MOST_BYTES)
+        data = path.read_bytes()
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            pixels = picture.width * picture.height
-            if pixels > MOST_PIXELS:
-                size, most = pixels / 1e6, MOST_PIXELS / 1e6
-                raise ValueError(f"it has {size:,.1f} megapixels; at most {most:,.1f} are read")
+            picture.verify()  # the checksums of a PNG: its decoders make up what is missing
+        with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             yield data, picture
     except Exception as error:  # decoders raise a dozen kinds for damaged files
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -120,22 +107,3 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
         raise UserError(
             f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
         ) from None
-
-
-def _check_png(data: bytes, size: tuple[int, int]) -> None:
-    """Check the checksums and the number of rows of a PNG: Pillow makes up what is missing."""
-    place, compressed = 8, []
-    while place < len(data):
-        length, name = struct.unpack_from(">I4s", data, place)
-        end = place + 8 + length
-        if zlib.crc32(data[place + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise ValueError("it is damaged: a checksum is wrong")
-        if name == b"IDAT":
-            compressed.append(data[place + 8 : end])
-        place = end + 4 if name != b"IEND" else len(data)
-    needed, bits = 0, data[24] * CHANNELS[data[25]]
-    for left, top, right, down in ADAM7 if data[28] else ((0, 0, 1, 1),):
-        columns, rows = len(range(left, size[0], right)), len(range(top, size[1], down))
-        needed += rows * (1 + (columns * bits + 7) // 8) if columns else 0
-    if len(zlib.decompressobj().decompress(b"".join(compressed), needed)) < needed:
-        raise ValueError("it is damaged or cut short: rows are missing")

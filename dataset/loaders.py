@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch._C import _error_if_any_worker_fails
+from torch.utils.data import DataLoader, Sampler
 
-from dataset.segmentation_dataset import Sample
-from utils.errors import UserError
+from dataset.segmentation_dataset import SegmentationDataset
+from utils.errors import UserError, handling
 
 
 class Batch(NamedTuple):
@@ -82,36 +88,83 @@ def default_workers() -> int:
     return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
+class _Arrays(NamedTuple):
+    """A batch on its way from a worker, through its pipe.
+
+    Tensors would need shared memory, of which containers have little, and a file handle each.
+    """
+
+    images: NDArray[np.uint8]
+    labels: tuple[NDArray[np.uint8], ...]
+    names: tuple[str, ...]
+
+    def tensors(self) -> Batch:
+        labels = tuple(torch.from_numpy(label) for label in self.labels)
+        return Batch(torch.from_numpy(self.images), labels, self.names)
+
+    def pin_memory(self) -> Batch:  # called in a thread of the loader
+        images, labels, names = self.tensors()
+        return Batch(images.pin_memory(), tuple(label.pin_memory() for label in labels), names)
+
+
 @dataclass
-class _ErrorsAsValues(Dataset[Any]):
-    """Returns a UserError: a worker would wrap a raised one's message in its own traceback."""
+class _Reader:
+    """Reads a batch; a UserError is a value, since workers wrap a raised one in a traceback."""
 
-    dataset: Dataset[Sample]
+    dataset: SegmentationDataset
 
-    def __getitems__(self, indices: list[int]) -> list[Sample] | UserError:
+    def __call__(self, indices: list[int]) -> _Arrays | UserError:
         try:
-            return [self.dataset[index] for index in indices]
+            samples = [self.dataset[index] for index in indices]
         except UserError as error:
             return error
+        images, labels, names = zip(*samples, strict=True)
+        return _Arrays(np.stack(images), tuple(x for x in labels if x is not None), names)
 
 
 class _Loader(DataLoader[Any]):
-    """Yields batches; raises the UserError that a worker returned in place of one."""
-
     def __iter__(self) -> Any:
-        for batch in super().__iter__():
+        """Yield batches; raise the UserError that a worker returned in place of one."""
+        with _watching_workers():
+            batches = super().__iter__()
+        while True:
+            with _watching_workers():
+                batch = next(batches, None)
+            if batch is None:
+                return
             if isinstance(batch, UserError):
                 raise batch
-            yield batch
+            yield batch.tensors() if isinstance(batch, _Arrays) else batch
+
+
+@contextlib.contextmanager
+def _watching_workers() -> Iterator[None]:
+    """Raise UserError if a worker was killed.
+
+    PyTorch's own handler would raise wherever the main process is, such as in the middle of an
+    update. Reading a batch must be interrupted, since a killed worker may leave half of one.
+    """
+    try:
+        with handling(lambda *_: _error_if_any_worker_fails(), "SIGCHLD"):
+            _error_if_any_worker_fails()
+            yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = str(error).splitlines()[0].rstrip(" .")
+        raise UserError(
+            f"a process that reads images has ended: {reason}\n"
+            "  if the memory ran out, give fewer --num_workers or a smaller --input_size"
+        ) from None
 
 
 def make_loader(
-    dataset: Dataset[Sample],
+    dataset: SegmentationDataset,
     batches: Iterable[list[int]],
     num_workers: int | None,
     device_type: str,
 ) -> DataLoader[Any]:
-    """Return a loader that yields `Batch`es, and raises UserError if a sample cannot be read.
+    """Return a loader of `Batch`es; UserError if a sample cannot be read or a worker is killed.
 
     Args:
         dataset: where the samples come from.
@@ -122,10 +175,10 @@ def make_loader(
     """
     workers = default_workers() if num_workers is None else num_workers
     return _Loader(
-        _ErrorsAsValues(dataset),
+        range(len(dataset)),  # type: ignore[arg-type]
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_Reader(dataset),
         pin_memory=device_type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
@@ -136,16 +189,22 @@ def make_loader(
 
 
 def _start_worker(_worker: int) -> None:
-    """Let Ctrl-C, and SIGTERM to the process group, reach only the main process."""
-    Image.core.set_blocks_max(4)  # keep 64 MB for decoding and resizing instead of freeing them
-    os.setsid()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """Let Ctrl-C, and SIGTERM to all processes, reach only the main one; end when it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def collate(samples: list[Sample] | UserError) -> Batch | UserError:
-    """Put samples into one batch; return an error as it is."""
-    if isinstance(samples, UserError):
-        return samples
-    images, labels, names = zip(*samples, strict=True)
-    labels = tuple(label for label in labels if label is not None)
-    return Batch(torch.stack(images), labels, names)
+@atexit.register
+def _end_workers() -> None:
+    """End what is still running with SIGKILL; `multiprocessing` would send SIGTERM and wait."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+    os._exit(1)  # PyTorch's own end waits until the batches are read, by nobody

@@ -22,20 +22,16 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 from __future__ import annotations
 
 import dataclasses
-import io
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 
-from dataset.description import Description, Layout
 from dataset.labels import Color, LabelSpace
+from dataset.segmentation_dataset import Description, Layout
 from utils.errors import UserError
-from utils.files import read_input
 
-LONGEST_FILE = 1_000_000  # bytes
 MOST_CLASSES = 255  # train ids are stored in 8 bits, and one value means "ignored"
 HIGHEST_ID = 2**16 - 1  # in a 16-bit label map
 DOMAINS = ("source", "target")
@@ -74,106 +70,72 @@ def read_classes(path: str | Path) -> OwnClasses:
         UserError: the file cannot be read or has a mistake; the message names the file and key.
     """
     try:
-        text = io.StringIO(read_input(path, LONGEST_FILE).decode("utf-8-sig"))
-        return _own_classes(str(path), yaml.load(text, Loader=_Loader) or "")
+        return _own_classes(str(path), yaml.safe_load(Path(path).read_text("utf-8-sig")))
     except UserError as error:
         remedy = "correct it; dataset/own_classes.py documents such files, with an example"
         raise UserError(f"{path}, {error}\n  {remedy}") from None
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(getattr(error, "strerror", str(error)).split())
-        reason = reason.replace('in "<file>", ', "at ")
-        remedy = "give --classes a YAML file in UTF-8: each key once, indented by spaces"
+        remedy = "give --classes a YAML file in UTF-8, indented by spaces"
         raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
 
 
-class _Loader(yaml.BaseLoader):
-    """Reads every value as text, so that a class may be called `on` and 010 is not taken for 8."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that is given twice, which YAML's own loaders accept."""
-        mapping = super().construct_mapping(node, deep)
-        if len(mapping) < len(node.value):
-            keys = [key.value for key, _ in node.value]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.MarkedYAMLError(f"the key {twice} is given twice", node.start_mark)
-        return mapping
-
-
 def _own_classes(path: str, content: Any) -> OwnClasses:
-    sections = _mapping(content, "the file", ("classes", *DOMAINS), needed=("classes",))
-    classes = _mapping(sections["classes"], "classes")
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        raise UserError(f"classes: {len(classes)} instead of 2 to {MOST_CLASSES}")
+    _check_keys(content, "the file", ("classes",), ("classes", *DOMAINS))
+    _check_keys(content["classes"], "classes")
     colors: dict[str, Color] = {}
     ids: dict[str, dict[str, tuple[int, ...]]] = {domain: {} for domain in DOMAINS}
-    for name, described in classes.items():
+    owners: dict[Any, str] = {}
+    for name, values in content["classes"].items():
         key = f"classes.{name}"
-        if name != name:
-            raise UserError(f"{key}: a character in the name that cannot be printed")
-        values = _mapping(described, key, ("color", *DOMAINS), needed=("color", "source"))
-        color = _numbers(values.pop("color"), f"{key}.color", 255)
-        if len(color) != 3:
-            raise UserError(f"{key}.color: {len(color)} numbers instead of red, green and blue")
+        _check_keys(values, key, ("color", "source"), ("color", *DOMAINS))
+        color = _numbers(values["color"], f"{key}.color", 255)
+        _need(len(color) == 3, f"{key}.color: {len(color)} numbers instead of red, green and blue")
         colors[name] = color[0], color[1], color[2]
-        for domain, value in values.items():
-            ids[domain][name] = _numbers(value, f"{key}.{domain}", HIGHEST_ID)
-    _check_unique({name: [color] for name, color in colors.items()}, "color")
-    for domain in DOMAINS:
-        _check_unique(ids[domain], domain)
-    layouts = {key: _layout(value, key) for key, value in sections.items() if key in DOMAINS}
+        owned: list[tuple[str, Any]] = [("color", color)]
+        for domain in [domain for domain in DOMAINS if domain in values]:
+            ids[domain][name] = _numbers(values[domain], f"{key}.{domain}", HIGHEST_ID)
+            owned += [(domain, label_id) for label_id in ids[domain][name]]
+        for kind, value in owned:
+            owner = owners.setdefault((kind, value), name)
+            _need(owner == name, f"{key}.{kind}: {value} is given to {owner} already")
+    _need(2 <= len(colors) <= MOST_CLASSES, f"classes: {len(colors)} instead of 2 to 255")
+    layouts = {domain: _layout(content[domain], domain) for domain in DOMAINS if domain in content}
     return OwnClasses(path, LabelSpace(tuple(colors), tuple(colors.values())), ids, layouts)
 
 
-def _mapping(
-    value: Any, key: str, known: Sequence[str] = (), needed: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Return a mapping after checking its keys."""
-    if not isinstance(value, dict):
-        raise UserError(f"{key}: {_shown(value)} instead of keys with values")
-    for name in value:
-        if known and name not in known:
-            unknown = name
-            raise UserError(f"{key}: unknown key {unknown}; known are {', '.join(known)}")
+def _need(condition: bool, problem: str) -> None:
+    if not condition:
+        raise UserError(problem)
+
+
+def _check_keys(
+    value: Any, key: str, needed: Sequence[str] = (), known: Sequence[str] = ()
+) -> None:
+    _need(isinstance(value, dict), f"{key}: {value!r:.40} instead of keys with values")
+    for name in value:  # YAML takes on, yes and 1 for truth values and numbers
+        _need(isinstance(name, str), f"{key}: the key {name!r} is no text; put it in quotes")
+        unknown = f"unknown key {name}; known are {', '.join(known)}"
+        _need(not known or name in known, f"{key}: {unknown}")
     for name in needed:
-        if name not in value:
-            raise UserError(f"{key}: the key {name} is missing")
-    return value
+        _need(name in value, f"{key}: the key {name} is missing")
 
 
 def _numbers(value: Any, key: str, highest: int) -> tuple[int, ...]:
     """Return the whole numbers of a list, or the only one."""
-    texts = value if isinstance(value, list) else [value]
-    for text in texts:
-        decimal = isinstance(text, str) and re.fullmatch("0|[1-9][0-9]{0,4}", text)
-        if not decimal or int(text) > highest:
-            raise UserError(f"{key}: {_shown(text)} instead of a whole number from 0 to {highest}")
-    return tuple(int(text) for text in texts)
-
-
-def _check_unique(values: Mapping[str, Iterable[Any]], key: str) -> None:
-    owners: dict[Any, str] = {}
-    for name, own in values.items():
-        for value in own:
-            owner = owners.setdefault(value, name)
-            if owner != name:
-                raise UserError(f"classes.{name}.{key}: {value} is given to {owner} already")
+    numbers = value if isinstance(value, list) else [value]
+    for number in numbers:
+        problem = f"{key}: {number!r:.40} instead of a whole number, 0 to {highest}"
+        _need(type(number) is int and 0 <= number <= highest, problem)
+    return tuple(numbers)
 
 
 def _layout(value: Any, section: str) -> Layout:
     known = [field.name for field in dataclasses.fields(Layout)]
-    texts = _mapping(value, section, known, needed=("images", "labels"))
-    for name, text in texts.items():
-        if not isinstance(text, str):
-            raise UserError(f"{section}.{name}: {_shown(text)} instead of text")
-        if text != text:
-            raise UserError(
-                f"{section}.{name}: {_shown(text)} has a character that cannot be printed"
-            )
-    layout = Layout(**texts)
-    if (layout.images, layout.image_suffix) == (layout.labels, layout.label_suffix):
-        raise UserError(f"{section}.labels: the same files as the images")
+    _check_keys(value, section, ("images", "labels"), known)
+    for name, text in value.items():
+        _need(isinstance(text, str), f"{section}.{name}: {text!r:.40} is no text; put it in quotes")
+    layout = Layout(**value)
+    same = (layout.images, layout.image_suffix) == (layout.labels, layout.label_suffix)
+    _need(not same, f"{section}.labels: the same files as the images")
     return layout
-
-
-def _shown(value: Any) -> str:
-    return repr(value[:40]) if isinstance(value, str) else f"a {type(value).__name__}"

@@ -15,17 +15,13 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
 
 import functools
 
-from dataset.description import Description, Layout
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
-from dataset.segmentation_dataset import SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
 
 SYNTHIA = Description(
     name="SYNTHIA",
     guide="dataset/synthia_dataset.py",
-    layouts=(
-        Layout(images="RGB", labels="GT/LABELS"),
-        Layout(images="images", labels="labels"),
-    ),
+    layouts=(Layout("RGB", "GT/LABELS"), Layout("images", "labels")),
     label_space=CLASSES_16,
     label_ids=SYNTHIA_IDS,
 )

@@ -5,8 +5,12 @@ import pickle
 import re
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,14 +18,12 @@ from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import (
     EpochSampler,
     available_cores,
-    collate,
     default_workers,
     make_loader,
-    on_device,
     sequential_batches,
 )
 from dataset.segmentation_dataset import Sample
-from model.SEAN import network_input
+from tests.runs import ROOT
 from utils.errors import UserError
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4
@@ -100,24 +102,33 @@ def test_processes_share_what_one_would_see(world_size, batch_size, first):
     assert len(together) > 0
 
 
-def sample(value, label_size=(2, 3)):
-    label = None if label_size is None else torch.full(label_size, value, dtype=torch.uint8)
-    return Sample(torch.full((3, 4, 6), value, dtype=torch.uint8), label, f"{value}.png")
+class Samples:
+    """Arrays of one value each; a label map may have a size of its own, or none."""
+
+    def __init__(self, *label_sizes):
+        self.label_sizes = label_sizes
+
+    def __len__(self):
+        return len(self.label_sizes)
+
+    def __getitem__(self, index):
+        size = self.label_sizes[index]
+        label = None if size is None else np.full(size, index, np.uint8)
+        return Sample(np.full((3, 4, 6), index, np.uint8), label, f"{index}.png")
 
 
-def test_collate_keeps_labels_of_their_own_sizes():
-    batch = collate([sample(1), sample(2, (5, 7)), sample(3)])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_keeps_labels_of_their_own_sizes(workers):
+    loader = make_loader(Samples((2, 3), (5, 7), (2, 3)), [[1, 2, 0]], workers, "cpu")
+    (batch,) = loader
     assert batch.images.shape == (3, 3, 4, 6)
-    assert batch.images.dtype == torch.uint8
-    assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 3]
-    assert [tuple(label.shape) for label in batch.labels] == [(2, 3), (5, 7), (2, 3)]
-    assert [label[0, 0].item() for label in batch.labels] == [1, 2, 3]
-    assert batch.names == ("1.png", "2.png", "3.png")
-    images, labels = on_device(batch, torch.device("cpu"))
-    assert torch.equal(images, network_input(batch.images))
-    assert [label.dtype for label in labels] == [torch.int64] * 3
-    assert [label.unique().tolist() for label in labels] == [[1], [2], [3]]
-    assert collate([sample(1, None), sample(2, None)]).labels == ()
+    assert {batch.images.dtype, *(label.dtype for label in batch.labels)} == {torch.uint8}
+    assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 0]
+    assert [tuple(label.shape) for label in batch.labels] == [(5, 7), (2, 3), (2, 3)]
+    assert [label[0, 0].item() for label in batch.labels] == [1, 2, 0]
+    assert batch.names == ("1.png", "2.png", "0.png")
+    (batch,) = make_loader(Samples(None, None), [[0, 1]], workers, "cpu")
+    assert batch.labels == ()
 
 
 @pytest.mark.parametrize(("length", "batch_size"), [(10, 1), (10, 3), (10, 10), (10, 11), (0, 2)])
@@ -146,7 +157,7 @@ def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tm
     with pytest.raises(UserError) as expected:
         spoilt[1]
     loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")
-    pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))  # if it is not forked
+    pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))
     for _ in range(2):  # the workers live on
         batches = iter(loader)
         assert next(batches).names == ("00001.png",)
@@ -154,22 +165,78 @@ def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tm
             next(batches)
 
 
-class Interruptions(torch.utils.data.Dataset):
-    """Says whether a process can be interrupted by a Ctrl-C in the terminal, and by SIGTERM."""
+def test_spawned_workers_read_what_this_process_reads(dataset):
+    """As on macOS and Windows."""
+    batches = [[0, 3], [5, 1]]
+    loader = make_loader(dataset, batches, 1, "cpu")
+    loader.multiprocessing_context = "spawn"
+    for ours, theirs in zip(loader, make_loader(dataset, batches, 0, "cpu"), strict=True):
+        assert ours.names == theirs.names
+        assert torch.equal(ours.images, theirs.images)
+        assert all(map(torch.equal, ours.labels, theirs.labels))
+
+
+class Process(Samples):
+    """Whether its process ignores a Ctrl-C and SIGTERM, so often; and which process it is."""
+
+    def __init__(self, pixels):
+        super().__init__(*[None] * 100)
+        self.pixels = pixels
 
     def __getitem__(self, index):
-        own_group = os.getpgid(0) == os.getpid()
-        ends = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-        return Sample(torch.tensor([own_group, ends]), None, "")
+        handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+        ignored = np.array([handler == signal.SIG_IGN for handler in handlers], np.uint8)
+        return Sample(np.resize(ignored, self.pixels), None, str(os.getpid()))
 
 
-def test_workers_are_out_of_reach_of_the_terminal():
+def test_workers_leave_signals_to_the_main_process():
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
-        (batch,) = make_loader(Interruptions(), [[0]], 1, "cpu")
+        (batch,) = make_loader(Process(2), [[0]], 1, "cpu")
     finally:
         signal.signal(signal.SIGTERM, before)
     assert batch.images.tolist() == [[True, True]]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killed_worker_is_an_error_of_the_loader(workers):
+    """Also amid a batch that it writes; and nowhere but where the next batch is asked for."""
+    before = signal.getsignal(signal.SIGCHLD)
+    batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], workers, "cpu"))
+    first = next(batches)
+    time.sleep(0.5)  # the pipe is full
+    os.kill(int(first.names[0]), signal.SIGKILL)
+    time.sleep(0.5)
+    assert signal.getsignal(signal.SIGCHLD) == before
+    started = time.monotonic()
+    with pytest.raises(UserError, match=r"DataLoader worker.*\n.*--num_workers.*--input_size"):
+        list(batches)
+    assert time.monotonic() - started < 20
+
+
+ORPHANS = """
+import os, signal, sys, time
+from dataset.loaders import make_loader
+from tests.test_loaders import Process
+loader = make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu")
+batches = iter(loader)
+print(*{next(batches).names[0] for _ in range(6)}, flush=True)
+if sys.argv[1] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", ["killed", "at once"])
+def test_workers_end_with_the_main_process(end):
+    """Though they ignore SIGTERM, and wait to write batches that nobody reads."""
+    command = [sys.executable, "-c", ORPHANS, end]
+    result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert (result.returncode == 0) == (end == "at once")
+    deadline = time.monotonic() + 10
+    for pid in map(int, result.stdout.split()):
+        while os.path.exists(f"/proc/{pid}/fd/0") and time.monotonic() < deadline:
+            time.sleep(0.1)
+    assert time.monotonic() < deadline, "a worker lives on"
 
 
 def test_default_workers_are_half_the_cores_of_a_process(dataset, monkeypatch):

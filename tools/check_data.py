@@ -8,39 +8,75 @@
 With --classes, cityscapes stands for the file's target and any other name for its source. Label
 maps are optional for targets, which can also be plain folders of images.
 
-Reads every image and label map in parallel and reports pairing, sizes, label ids, class
-frequencies, and the first problems. Ends with status 0, or 2 if there are problems.
+Reads every image and label map and reports pairing, sizes, label ids, class frequencies, and the
+first problems. Ends with status 0, or 2 if there are problems.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from tqdm import tqdm
 
 from dataset.cityscapes16_dataset import CITYSCAPES_16
 from dataset.cityscapes_dataset import CITYSCAPES
-from dataset.description import files_below
 from dataset.gta5_dataset import GTA5
 from dataset.image_files import read_image, read_label_ids
 from dataset.loaders import available_cores
 from dataset.own_classes import read_classes
-from dataset.segmentation_dataset import SPLITS, SegmentationDataset
+from dataset.segmentation_dataset import SPLITS, SegmentationDataset, files_below
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
 from utils.errors import UserError, counted, exit_on_error
 
-DATASETS = {
-    "gta5": GTA5, "synthia": SYNTHIA, "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
+DATASETS = {"gta5": GTA5, "synthia": SYNTHIA} | {
+    "cityscapes": CITYSCAPES, "cityscapes16": CITYSCAPES_16,
 }  # fmt: skip
 SHOWN = 10  # problems
+Result = TypeVar("Result")
+
+
+def data_parser(description: str) -> Parser:
+    """Return a parser of the words that name a data folder; see `open_data`."""
+    parser = Parser(description)
+    parser.add_argument("kind", choices=DATASETS, help="the data set whose folders to expect")
+    parser.add_argument("folder", help="the data folder")
+    parser.add_argument("--split", choices=SPLITS, default="val", help="if folders have {split}")
+    parser.add_argument("--classes", help="YAML file of own classes (dataset/own_classes.py)")
+    parser.add_argument("--list", help="text file with one image per line")
+    return parser
+
+
+def open_data(options: argparse.Namespace, size: tuple[int, int]) -> SegmentationDataset:
+    """Open the data set that the command line names; label maps are not read."""
+    own_classes = read_classes(options.classes) if options.classes else None
+    return SegmentationDataset(
+        DATASETS[options.kind], options.folder, size, options.list, options.split, "none",
+        own_classes=own_classes,
+    )  # fmt: skip
+
+
+def has_maps(dataset: SegmentationDataset) -> bool:
+    """Return whether label maps belong to it: to a source always, to a target if there are any."""
+    return not dataset.description.is_target or dataset.has_labels()
+
+
+def in_parallel(work: Callable[[str], Result], names: list[str]) -> list[Result]:
+    """Return what ``work`` makes of each image, in threads, with a progress bar."""
+    pool = ThreadPoolExecutor(available_cores())
+    try:
+        return list(tqdm(pool.map(work, names), total=len(names), unit="image"))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @dataclass
@@ -76,22 +112,18 @@ def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Findi
     return finding
 
 
-def check_all(dataset: SegmentationDataset, labelled: bool) -> list[Finding]:
-    """Check all images in parallel: decoders do not hold Python's lock."""
-    pool = ThreadPoolExecutor(available_cores())
-    try:
-        results = pool.map(partial(check_pair, dataset, labelled), dataset.names)
-        return list(tqdm(results, total=len(dataset), unit="image"))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def label_maps_without_image(dataset: SegmentationDataset) -> list[str]:
-    """Return the label maps that belong to no image, as paths within the label folder."""
+    """Return the label maps that belong to no image, as paths within the label folder.
+
+    Maps of another kind beside a used one, such as A_labelTrainIds.png beside A.png, are in order.
+    """
     ending = f"{dataset.layout.label_suffix}.png"
-    maps = {name for name in files_below(dataset.label_folder) if name.endswith(ending)}
     paired = {dataset.layout.label_name(name) for name in dataset.names}
-    return sorted(maps - paired - set(dataset.names))  # images and label maps may share a folder
+    return sorted(
+        name
+        for name in files_below(dataset.label_folder) - paired - set(dataset.names)
+        if name.endswith(ending) and f"{name.rpartition('_')[0]}.png" not in paired
+    )
 
 
 def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> list[str]:
@@ -122,19 +154,10 @@ def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> list
 @exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, check, report."""
-    parser = Parser(__doc__ or "")
-    parser.add_argument("kind", choices=DATASETS, help="the data set whose folders to expect")
-    parser.add_argument("folder", help="the data folder")
-    parser.add_argument("--split", choices=SPLITS, default="val", help="if folders have {split}")
-    parser.add_argument("--classes", help="YAML file of own classes (dataset/own_classes.py)")
-    parser.add_argument("--list", help="text file with one image per line")
-    options = parser.parse_args(arguments)
-    dataset = SegmentationDataset(
-        DATASETS[options.kind], options.folder, (8, 8), options.list, options.split, labels="none",
-        own_classes=read_classes(options.classes) if options.classes else None,
-    )  # fmt: skip
-    labelled = not dataset.description.is_target or dataset.has_labels()
-    findings = check_all(dataset, labelled)
+    options = data_parser(__doc__ or "").parse_args(arguments)
+    dataset = open_data(options, (8, 8))
+    labelled = has_maps(dataset)
+    findings = in_parallel(partial(check_pair, dataset, labelled), dataset.names)
     problems = [problem for finding in findings for problem in finding.problems]
     print(f"{counted(len(findings), 'image')} in {dataset.image_folder}")
     sizes = Counter(finding.size for finding in findings).most_common(8)
@@ -144,8 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         print("no label maps of known classes: only the images were checked")
     if labelled and not options.list:  # a list says nothing of the other images' label maps
-        alone = label_maps_without_image(dataset)
-        alone = [str(dataset.label_folder / name) for name in alone]
+        alone = [dataset.label_folder / name for name in label_maps_without_image(dataset)]
         problems += [f"{path} belongs to no image" for path in alone]
     print(f"problems: {len(problems)}")
     for problem in problems[:SHOWN]:
