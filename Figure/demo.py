@@ -15,7 +15,7 @@ from inference.pictures import color_map
 from tools.demo import draw_scene
 
 SIZE = (448, 224)
-SEEDS = {"render": (3, 5), "camera": (11, 4)}
+SEEDS = {"render": (0, 1), "camera": (2, 3)}
 
 
 def main() -> None:
