@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19, SYNTHIA_IDS
-from utils.command_line import Size
+from utils.command_line import Parser, Size
 from utils.errors import exit_on_error
 from utils.files import lock_folder
 
@@ -121,7 +121,7 @@ class Canvas:
 
     def box(self, name: str, color: Any, corners: Any, width: float = 0) -> None:
         """Draw the faces of a box that are seen, or a row of panels on each; see `THINGS`."""
-        (x0, y0, z0), (x1, _, z1), (x, y, z) = corners
+        ((x0, y0, z0), (x1, _, z1), (x, y, z)), gap = corners, 0.15 * bool(width)
         t, h, d, x0, x1 = abs(x - x0), y - y0, z - z0, min(x0, x1), max(x0, x1)
         low = np.array([(x0, y0, z0), (x1, y0, z0), (x1, y0, z1), (x0, y0, z1)])
         high = np.add(low, [(t, h, d), (-t, h, d), (-t, h, -d), (t, h, -d)])
@@ -129,10 +129,9 @@ class Canvas:
             self.draw(name, np.multiply(color, 1.1), high)
         sides = [(0.93, 0, 1), (0.8, 0, 3) if x0 > 0 else (1.2, 1, 2)]
         for light, i, j in sides[: 1 + (x0 * x1 > 0)]:
-            length = np.linalg.norm(low[j] - low[i])
-            count, margin = (max(round(length / width), 1), 0.15) if width else (1, 0)
+            count = round(np.linalg.norm(low[j] - low[i]) / width) or 1 if width else 1
             for panel in range(count):
-                ends = np.array([[panel + margin], [panel + 1 - margin]]) / count
+                ends = np.array([[panel + gap], [panel + 1 - gap]]) / count
                 bottom, top = (row[i] + ends * (row[j] - row[i]) for row in (low, high))
                 self.draw(name, np.multiply(color, light), [*bottom, *top[::-1]])
 
@@ -219,11 +218,12 @@ def write_demo(folder: Path, kind: str, count_source: int, count_target: int, si
 @exit_on_error()
 def main() -> None:
     """Draw, train three networks, compare two of them, and print what all have reached."""
+    Parser(__doc__ or "").parse_args()
     commands = [TRAINING.format(name=name, option=VARIANTS[name]) for name in VARIANTS]
     with lock_folder(RUNS):
         for old in (DATA, *(RUNS / name for name in ("Maps", *VARIANTS))):
             shutil.rmtree(old, ignore_errors=True)
-        write_demo(DATA, "gta5", 40, 60, (256, 128))
+        write_demo(DATA, "gta5", 30, 60, (256, 128))
         for command in (*commands, EVALUATION):
             print(f"\n$ python {command}", flush=True)
             script, *words = shlex.split(command.replace("\\\n", ""))
