@@ -51,9 +51,9 @@ SKIN, LEAVES = (210, 160, 128), [(62, 118, 40), (84, 136, 46), (108, 170, 62)]
 FACADES = [(224, 192, 152), (196, 128, 96), (170, 184, 196), (232, 216, 188)]
 CARS, COATS = [RED, WHITE, BLUE, (60, 64, 72), (190, 170, 140)], [RED, YELLOW, GREEN, BLUE]
 ZENITH, HORIZON, CLOUD = np.array([(64, 134, 220), (200, 220, 236), (250, 250, 250)])
-# Class, after "/": parts of a color or a choice, a width, and points in meters, x to the right, y
-# above the ground, z ahead. A line goes through (x, y); one alone is a disc. A box has its corners
-# near left and far right below, near left above, (x, y, z), or, in a width, panels on its faces.
+# Class, after "/": parts with a color or a choice, a width, and points in meters: x to the right, y
+# above the ground, z ahead. Points (x, y) are a line, one alone is a disc. Three (x, y, z) are a
+# box: near left and far right below, near left above; with a width, panels that wide on its faces.
 THINGS: dict[str, list[Any]] = {
     "pole": [(METAL, 0.14, (0, 0), (0, 2.4))],
     "lamp/pole": [(METAL, 0.18, (0, 0), (0, 6.2), (0.5, 6.8), (2, 7))],
