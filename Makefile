@@ -7,11 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test
 
 demo: $(VENV)/.installed
-	rm -rf Snap/demo
-	$(BIN)/python SEAN_GTA5.py --demo --source_only --snapshot_dir Snap/demo/source_only
-	$(BIN)/python SEAN_GTA5.py --demo --oracle --snapshot_dir Snap/demo/oracle
-	$(BIN)/python SEAN_GTA5.py --demo --color_matching
-	$(BIN)/python evaluation.py --demo
+	$(BIN)/python -m tools.demo
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -15,7 +15,7 @@ from inference.pictures import color_map
 from tools.demo import draw_scene
 
 SIZE = (448, 224)
-SEEDS = {"render": (3, 5), "camera": (11, 4)}
+SEEDS = {"render": (0, 1), "camera": (2, 3)}
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
             tiles += [image, color_map(labels, CLASSES_19.colors)]
         rows.append(np.concatenate(tiles, axis=1))
     picture = Image.fromarray(np.concatenate(rows))
-    few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    few = picture.quantize(method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
     few.save(Path(__file__).with_suffix(".png"), optimize=True)
 
 

@@ -43,10 +43,10 @@ def write_scene(
         size: width and height.
         seed: decides the scene.
     """
-    scene = draw_scene(np.random.default_rng(seed), size, domain)
+    picture, labels = draw_scene(np.random.default_rng(seed), size, domain)
     table = np.zeros(256, np.uint16 if max(ids.values()) > 255 else np.uint8)
     table[: CLASSES_19.num_classes] = [ids.get(name, 0) for name in CLASSES_19.names]
-    for path, pixels in ((image, scene.image), (label, table[scene.labels])):
+    for path, pixels in ((image, picture), (label, table[labels])):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
 
