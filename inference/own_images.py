@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from torch import nn
 from tqdm import tqdm
 
-from dataset.description import files_below
+from dataset.segmentation_dataset import files_below
 from dataset.image_files import IMAGE_EXTENSIONS, image_shape, read_image
 from dataset.labels import LabelSpace
 from inference.output_files import image_files, open_outputs, save_pictures
