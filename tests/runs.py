@@ -143,10 +143,16 @@ def trained(data: Path, snapshots: Path, *flags: str, **changes: object) -> str:
 
 @contextlib.contextmanager
 def started(
-    arguments: list[str], ready: Callable[[], bool], piped: str = ""
+    arguments: list[str], ready: Callable[[], bool], piped: str = "", method: str = "fork"
 ) -> Iterator[subprocess.Popen]:
-    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it."""
-    script = [sys.executable, "SEAN_GTA5.py", *arguments]
+    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it.
+
+    Its workers start by ``method``: spawn is that of Windows and macOS.
+    """
+    script = [sys.executable, "-c", f"""if True:
+        import multiprocessing, SEAN_GTA5
+        multiprocessing.set_start_method({method!r})
+        SEAN_GTA5.main()""", *arguments]  # fmt: skip
     streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
     streams |= {piped: subprocess.PIPE} if piped else {}
     with subprocess.Popen(script, cwd=ROOT, start_new_session=True, **streams) as process:

@@ -51,16 +51,22 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(domains: Path, tmp_path:
     assert metrics(tmp_path) == metrics(tmp_path / "whole")
 
 
-def test_sigterm_saves_and_resume_ends_equal(domains: Path, tmp_path: Path) -> None:
-    log = tmp_path / "run" / LOG
-    changes: dict[str, object] = {"max_iters": 5000, "val_interval": 5000}
+@pytest.mark.parametrize(
+    ("name", "method"), [("SIGTERM", "fork"), ("SIGINT", "spawn"), ("SIGHUP", "fork")]
+)
+def test_a_signal_saves_and_resume_ends_equal(
+    name: str, method: str, domains: Path, tmp_path: Path
+) -> None:
+    log, number = tmp_path / "run" / LOG, getattr(signal, name)
+    changes: dict[str, object] = {"max_iters": 5000, "val_interval": 5000, "num_workers": 1}
     with started(
         words(domains, log.parent, **changes),
         lambda: log.exists() and "weights:" in log.read_text(),
+        method=method,
     ) as process:
-        os.killpg(process.pid, signal.SIGTERM)  # as torchrun, timeout and batch systems do
-    assert process.returncode == 143
-    reached = int(re.findall(r"SIGTERM: saved at iteration (\d+)", log.read_text())[0])
+        os.killpg(process.pid, number)  # as terminals, torchrun, timeout and batch systems do
+    assert process.returncode == 128 + number
+    reached = int(re.findall(rf"{name}: saved at iteration (\d+)", log.read_text())[0])
     assert not (log.parent / "GTA_TeacherNet.pth").exists()
     changes["max_iters"] = reached + 2
     assert trained(domains, log.parent, "--resume", **changes).count("weights: ") == 2
