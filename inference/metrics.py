@@ -25,10 +25,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
 
 
 def class_iou(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class.
-
-    Args:
-        confusion: (..., C, C), rows are the label.
+    """Intersection over union of each class of confusion matrices, (..., C, C).
 
     Returns:
         (..., C), 0..1, float64 for a matrix of counts, the matrix's own type for one of floats; nan
@@ -41,12 +38,5 @@ def class_iou(confusion: Tensor) -> Tensor:
 
 
 def mean_iou(confusion: Tensor) -> Tensor:
-    """Mean IoU over the classes that occur in the label or the prediction.
-
-    Args:
-        confusion: (..., C, C), rows are the label.
-
-    Returns:
-        (...), 0..1; nan where nothing was counted.
-    """
+    """Mean of `class_iou` over the classes in the label or the prediction; nan if there is none."""
     return class_iou(confusion).nanmean(-1)

@@ -38,11 +38,8 @@ class Prediction:
 
     @functools.cached_property
     def classes(self) -> Tensor:
-        """The class of each pixel: train ids, uint8, (H, W).
-
-        The logits are upsampled bilinearly, corners not aligned.
-        """
-        planes = _upsampled(self.logits, self.size)
+        """The class of each pixel: train ids, uint8, (H, W)."""
+        planes = self._upsampled()
         best = next(planes)
         classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
         for index, scores in enumerate(planes, 1):
@@ -53,11 +50,16 @@ class Prediction:
     @property
     def confidence(self) -> Tensor:
         """The probability of each pixel's class: float32, (H, W), 1/C..1."""
-        best = functools.reduce(torch.maximum, _upsampled(self.logits, self.size))
+        best = functools.reduce(torch.maximum, self._upsampled())
         odds = torch.zeros_like(best)  # of all classes to the best
-        for scores in _upsampled(self.logits, self.size):
+        for scores in self._upsampled():
             odds += scores.sub_(best).exp_()
         return odds.reciprocal_()
+
+    def _upsampled(self) -> Iterator[Tensor]:
+        """Yield each class's logits, (H, W): all 19 of a 48-megapixel photograph take gigabytes."""
+        for plane in self.logits.detach().float():
+            yield F.interpolate(plane[None, None], tuple(self.size), mode="bilinear")[0, 0]
 
 
 def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
@@ -89,18 +91,10 @@ def predict_dataset(
 ) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:
     """Predict the images of a data set with each network, at the size of their label maps.
 
-    Args:
-        networks: each as in `predict`; all on one device.
-        dataset: its label maps are read at their own size, or not at all.
-        batch_size: how many images are predicted at once.
-        num_workers: loader processes; None chooses.
-
     Yields:
         The name, the label map (int64, (H, W), on the networks' device; without label maps the
-        ignore label everywhere, at the image's size), and the networks' predictions of each image.
-
-    Raises:
-        UserError: an image or label map cannot be read, or an output is not finite.
+        ignore label everywhere, at the image's size), and the networks' predictions of each image;
+        UserError if an image or label map cannot be read, or an output is not finite.
     """
     device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)
@@ -110,9 +104,7 @@ def predict_dataset(
             shape = image_shape(dataset.image_folder / name)
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
         sizes = [label.shape for label in labels]
-        predictions = [predict(network, images, sizes) for network in networks]
-        for predicted in predictions:
-            _check_finite(predicted, batch.names)
+        predictions = [_finite(predict(net, images, sizes), batch.names) for net in networks]
         yield from zip(batch.names, labels, zip(*predictions, strict=True), strict=True)
 
 
@@ -131,33 +123,27 @@ def predict_pictures(
         batch_size: how many are predicted at once.
 
     Yields:
-        Each picture, and its prediction at the picture's size.
-
-    Raises:
-        UserError: an output is not finite.
+        Each picture, and its prediction at its own size; UserError if an output is not finite.
     """
     device, remaining, done = next(network.parameters()).device, iter(pictures), 0
     while batch := list(islice(remaining, batch_size)):
         resized = np.stack([resize_image(picture, input_size) for picture in batch])
         images = network_input(torch.from_numpy(resized).to(device))
-        sizes = [picture.shape[:2] for picture in batch]
-        predictions = predict(network, images, sizes)
-        _check_finite(
-            predictions, [f"picture {done + index}" for index in range(1, 1 + len(batch))]
-        )
-        yield from zip(batch, predictions, strict=True)
+        names = [f"picture {done + index}" for index in range(1, 1 + len(batch))]
+        predictions = predict(network, images, [picture.shape[:2] for picture in batch])
+        yield from zip(batch, _finite(predictions, names), strict=True)
         done += len(batch)
 
 
-def _check_finite(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
-    """Raise UserError if an output is not finite: weights that are can still overflow."""
+def _finite(predictions: list[Prediction], names: Sequence[str]) -> list[Prediction]:
+    """Return the predictions; UserError if one is not finite: weights that are can overflow."""
     finite = torch.stack([prediction.logits.isfinite().all() for prediction in predictions])
-    for name, is_finite in zip(names, finite.tolist(), strict=True):
-        if not is_finite:
-            raise UserError(
-                f"the network's outputs are not finite for {name}\n"
-                "  give another checkpoint: this one is damaged, or its training had diverged"
-            )
+    if not finite.all():
+        raise UserError(
+            f"the network's outputs are not finite for {names[finite.tolist().index(False)]}\n"
+            "  give another checkpoint: this one is damaged, or its training had diverged"
+        )
+    return predictions
 
 
 def confusion(
@@ -167,8 +153,7 @@ def confusion(
 
     Args:
         network: as in `predict`.
-        batches: the network's input, (B, 3, H, W), and B label maps of train ids, int64, each of
-            its own size, on the network's device.
+        batches: as from `on_device`.
         num_classes: C.
 
     Returns:
@@ -183,17 +168,7 @@ def confusion(
     return total
 
 
-def _upsampled(logits: Tensor, size: Sequence[int]) -> Iterator[Tensor]:
-    """Yield each class's logits at size (H, W): all 19 of a large photograph take gigabytes."""
-    for plane in logits.detach().float():
-        yield F.interpolate(plane[None, None], size=tuple(size), mode="bilinear")[0, 0]
-
-
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """Copy a batch to the device and normalize it there.
-
-    Returns:
-        The network's input, float32, (B, 3, H, W), and the label maps as int64.
-    """
+    """Copy a batch to the device: the network's input, (B, 3, H, W), and label maps in int64."""
     images = network_input(batch.images.to(device, non_blocking=True))
     return images, [label.to(device, non_blocking=True).long() for label in batch.labels]
