@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dataset.labels import CITYSCAPES_IDS, LabelSpace
 from inference.pictures import (
-    Picture,
     Tiles,
     attention_picture,
     color_map,
@@ -54,15 +53,13 @@ class Outputs:
         return [*files, f"label_ids/{stem}.png"] if self.label_ids else files
 
     def open(
-        self, files: Sequence[str], inputs: Iterable[Path], searched: Iterable[Path]
+        self, files: Sequence[str], inputs: Sequence[Path], searched: Sequence[Path] = ()
     ) -> filelock.BaseFileLock:
         """Make and lock the folder, after making sure that no input is written over.
 
-        Links are followed, so that it does not matter by which path a file is read or written.
-
         Args:
             files: paths of all files to write, within the folder.
-            inputs: files that are read.
+            inputs: files that are read; links are followed.
             searched: folders in which images are searched.
 
         Returns:
@@ -90,35 +87,26 @@ class Outputs:
             (self.folder / parent).mkdir(parents=True, exist_ok=True)
         return lock
 
-    def save(
-        self, stem: str, prediction: Prediction, space: LabelSpace,
-        picture: Picture | None = None, tiles: Tiles | None = None,
-    ) -> None:  # fmt: skip
-        """Write the files of an image.
-
-        Args:
-            stem: as in `files`.
-            prediction: at the picture's size.
-            space: names and colors of the classes.
-            picture: the image, for overlay and attention.
-            tiles: for the panel.
-        """
+    def save(self, stem: str, prediction: Prediction, space: LabelSpace, tiles: Tiles) -> None:
+        """Write the files of an image; overlay and attention need its tile ``input``."""
         ids = _cityscapes_ids(space) if self.label_ids else None
+        classes = prediction.classes.cpu().numpy()
+
+        def save(ending: str, picture: NDArray[np.uint8]) -> None:
+            save_png(self.folder / f"{stem}{ending}.png", picture)
+
         # One after the other: each picture of a large photograph takes hundreds of megabytes.
-        classes, place = prediction.classes.cpu().numpy(), str(self.folder / stem)
-        save_png(Path(f"{place}.png"), classes)
-        save_png(Path(f"{place}_color.png"), color_map(classes, space.colors))
-        if self.overlay and picture is not None:
-            shown = overlay(picture, color_map(classes, space.colors))
-            save_png(Path(f"{place}_overlay.png"), shown)
-        if self.attention and picture is not None and prediction.attention is not None:
-            shown = attention_picture(picture, prediction.attention.float().cpu().numpy())
-            save_png(Path(f"{place}_attention.png"), shown)
+        save("", classes)
+        save("_color", color_map(classes, space.colors))
+        if self.overlay:
+            save("_overlay", overlay(tiles["input"], color_map(classes, space.colors)))
+        if self.attention and prediction.attention is not None:
+            attention = prediction.attention.float().cpu().numpy()
+            save("_attention", attention_picture(tiles["input"], attention))
         if self.confidence:
-            shown = confidence_picture(prediction.confidence.cpu().numpy())
-            save_png(Path(f"{place}_confidence.png"), shown)
-        if self.panel and tiles:
-            save_png(Path(f"{place}_panel.png"), panel([tiles], space))
+            save("_confidence", confidence_picture(prediction.confidence.cpu().numpy()))
+        if self.panel:
+            save("_panel", panel([tiles], space))
         if ids is not None:
             save_png(self.folder / f"label_ids/{stem}.png", ids[classes])
 

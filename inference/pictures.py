@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from dataset.image_files import read_image
 from dataset.labels import Color, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
-from inference.predict import Prediction, predict
-from model.SEAN import network_input
+from inference.predict import Prediction, predict_dataset
 
 # No class of Cityscapes or SYNTHIA has a color like these.
 ERROR_COLORS = {"right": (235, 235, 235), "wrong": (140, 0, 255), "ignored": (0, 0, 0)}
@@ -90,52 +91,52 @@ def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
     return _with_scale(shown, scale, "confidence 0 to 1")
 
 
+def dataset_tiles(
+    dataset: SegmentationDataset, name: str, label: Tensor, predictions: Sequence[Prediction]
+) -> dict[str, Picture]:
+    """Return `tiles_of` an image, with what `predict_dataset` yields of it."""
+    picture = resized(read_image(dataset.image_folder / name), (label.shape[1], label.shape[0]))
+    return tiles_of(picture, predictions, dataset.label_space, label, dataset.ignore_label)
+
+
 def tiles_of(
-    picture: Picture, predictions: Sequence[Prediction], label: Tensor | None,
-    colors: Sequence[Color], ignore_label: int = 255,
+    picture: Picture, predictions: Sequence[Prediction], space: LabelSpace,
+    label: Tensor | None = None, ignore_label: int = 255,
 ) -> dict[str, Picture]:  # fmt: skip
     """Show everything that is known of an image.
 
     Args:
         picture: the image, at the size of its predictions.
         predictions: one, or two that are compared.
-        label: train ids, (H, W); None if there is no label map.
-        colors: of the classes.
+        space: the classes and their colors.
+        label: train ids, (H, W).
         ignore_label: train id of pixels without a class.
 
     Returns:
         Input and predictions; of the last, errors if a pixel has a label, and attention.
     """
     *first, classes = [prediction.classes.cpu().numpy() for prediction in predictions]
-    tiles = {"input": picture} | {"A's prediction": color_map(one, colors) for one in first}
-    tiles["B's prediction" if first else "prediction"] = color_map(classes, colors)
+    tiles, which = {"input": picture}, ""
+    if first:
+        tiles["A's prediction"], which = color_map(first[0], space.colors), "B's "
+    tiles[f"{which}prediction"] = color_map(classes, space.colors)
     if label is not None and (label != ignore_label).any():
         truth = label.byte().cpu().numpy()
-        tiles["ground truth"] = color_map(truth, colors)
-        tiles["B's errors" if first else "errors"] = error_map(classes, truth, ignore_label)
+        tiles["ground truth"] = color_map(truth, space.colors)
+        tiles[f"{which}errors"] = error_map(classes, truth, ignore_label)
     if predictions[-1].attention is not None:
         attention = predictions[-1].attention.float().cpu().numpy()
         tiles[attention_title(attention)] = attention_over(picture, attention)
     return tiles
 
 
-def predicted_tiles(
-    network: nn.Module, dataset: SegmentationDataset, count: int
-) -> Iterator[tuple[str, dict[str, Picture]]]:
-    """Predict the first images of a data set; yield the name and `tiles_of` each."""
-    device, colors = next(network.parameters()).device, dataset.label_space.colors
-    for image, label, name in map(dataset.__getitem__, range(min(count, len(dataset)))):
-        height, width = (image if label is None else label).shape[-2:]
-        predictions = predict(network, network_input(image[None].to(device)), [(height, width)])
-        picture = resized(image.permute(1, 2, 0).numpy(), (width, height))
-        yield name, tiles_of(picture, predictions, label, colors, dataset.ignore_label)
-
-
 def panels(
     network: nn.Module, dataset: SegmentationDataset, count: int = 3
 ) -> Iterator[tuple[str, Picture]]:
     """Predict the first images of a data set; yield the name and `panel` of each."""
-    for name, tiles in predicted_tiles(network, dataset, count):
+    predicted = predict_dataset([network], dataset, batch_size=1, num_workers=0)
+    for name, label, predictions in islice(predicted, count):
+        tiles = dataset_tiles(dataset, name, label, predictions)
         yield name, panel([tiles], dataset.label_space, 256)
 
 
@@ -169,7 +170,7 @@ def _strip(tiles: Tiles, width: int) -> Picture:
         axes.set_title(title, size=15)
         axes.axis("off")
         if "errors" in title:
-            where = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
+            where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
             axes.legend(handles=_patches(ERROR_COLORS), ncols=3, **where, **TEXT)
         if "attention" in title:
             scale = axes.inset_axes((0.2, -0.2 * inch / height, 0.6, 0.14 * inch / height))
@@ -195,10 +196,10 @@ def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
 
 
 def _patches(colors: Mapping[str, Color]) -> list[Patch]:
-    return [
-        Patch(facecolor=np.divide(color, 255), edgecolor="gray", label=name)
-        for name, color in colors.items()
-    ]
+    shares = {
+        name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in colors.items()
+    }
+    return [Patch(facecolor=color, edgecolor="gray", label=name) for name, color in shares.items()]
 
 
 def _with_scale(picture: Picture, scale: Picture, title: str) -> Picture:

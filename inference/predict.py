@@ -24,17 +24,11 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network predicts for one image. The tensors stay on its device.
+    """What a network predicts for one image. The tensors stay on its device."""
 
-    Attributes:
-        logits: (C, h, w).
-        attention: (h, w), 0..1; None for a network without attention.
-        size: height and width of the maps below.
-    """
-
-    logits: Tensor
-    attention: Tensor | None
-    size: Sequence[int]
+    logits: Tensor  # (C, h, w)
+    attention: Tensor | None  # (h, w), 0..1; None for a network without attention
+    size: Sequence[int]  # height and width of the maps below
 
     @functools.cached_property
     def classes(self) -> Tensor:
@@ -104,7 +98,7 @@ def predict_dataset(
             shape = image_shape(dataset.image_folder / name)
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
         sizes = [label.shape for label in labels]
-        predictions = [_finite(predict(net, images, sizes), batch.names) for net in networks]
+        predictions = [_finite(predict(net, images, sizes)) for net in networks]
         yield from zip(batch.names, labels, zip(*predictions, strict=True), strict=True)
 
 
@@ -125,22 +119,19 @@ def predict_pictures(
     Yields:
         Each picture, and its prediction at its own size; UserError if an output is not finite.
     """
-    device, remaining, done = next(network.parameters()).device, iter(pictures), 0
+    device, remaining = next(network.parameters()).device, iter(pictures)
     while batch := list(islice(remaining, batch_size)):
         resized = np.stack([resize_image(picture, input_size) for picture in batch])
         images = network_input(torch.from_numpy(resized).to(device))
-        names = [f"picture {done + index}" for index in range(1, 1 + len(batch))]
         predictions = predict(network, images, [picture.shape[:2] for picture in batch])
-        yield from zip(batch, _finite(predictions, names), strict=True)
-        done += len(batch)
+        yield from zip(batch, _finite(predictions), strict=True)
 
 
-def _finite(predictions: list[Prediction], names: Sequence[str]) -> list[Prediction]:
+def _finite(predictions: list[Prediction]) -> list[Prediction]:
     """Return the predictions; UserError if one is not finite: weights that are can overflow."""
-    finite = torch.stack([prediction.logits.isfinite().all() for prediction in predictions])
-    if not finite.all():
+    if not torch.stack([prediction.logits.isfinite().all() for prediction in predictions]).all():
         raise UserError(
-            f"the network's outputs are not finite for {names[finite.tolist().index(False)]}\n"
+            "the network's outputs are not finite\n"
             "  give another checkpoint: this one is damaged, or its training had diverged"
         )
     return predictions
