@@ -89,10 +89,12 @@ def main() -> None:
     for network, _ in loaded:
         place(network, device)
     networks = [with_precision(network, precision) for network, _ in loaded]
-    outputs = Outputs(
-        Path(options.snapshot_dir), options.images is not None, options.save_attention,
-        options.save_confidence, options.save_panels, options.save_label_ids,
-    )  # fmt: skip
+    chosen = {
+        "overlay": options.images is not None, "attention": options.save_attention,
+        "confidence": options.save_confidence, "panel": options.save_panels,
+        "label_ids": options.save_label_ids,
+    }  # fmt: skip
+    outputs = Outputs(Path(options.snapshot_dir), [kind for kind in chosen if chosen[kind]])
     if options.images is not None:
         if options.compare or options.report:
             raise UserError("own images have no scores\n  leave out --compare and --report")
@@ -144,7 +146,7 @@ def evaluate(
         for name, label, predictions in tqdm(predicted, "evaluation", len(dataset), unit="image"):
             counts = [confusion_matrix(p.classes, label, space.num_classes) for p in predictions]
             matrices.append(torch.stack(counts).cpu())
-            shown = options.report or outputs.panel or outputs.attention
+            shown = options.report or options.save_panels or options.save_attention
             tiles = dataset_tiles(dataset, name, label, predictions) if shown else {}
             outputs.save(stems[name], predictions[-1], space, tiles)
             if options.report:

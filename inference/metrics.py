@@ -12,10 +12,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     Args:
         prediction: train ids, int64 or uint8, any shape, 0..C-1.
         label: train ids, int64, the same shape; pixels with an id of C or above are left out.
-        num_classes: C.
-
-    Returns:
-        int64, (C, C): rows are the label, columns the prediction.
+        num_classes: C; the counts are int64, (C, C), rows are the label.
     """
     # No boolean indexing and no bincount: both wait for the GPU to know the size of the result.
     cells = (label.clamp(max=num_classes) * num_classes + prediction).flatten()

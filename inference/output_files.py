@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -36,37 +36,25 @@ def stems_of(names: Sequence[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The output folder, and which pictures go there besides label maps and color maps."""
+    """The output folder, and what goes there of each image besides its label map and color map."""
 
     folder: Path
-    overlay: bool = False
-    attention: bool = False
-    confidence: bool = False
-    panel: bool = False
-    label_ids: bool = False
+    kinds: Sequence[str] = ()  # of overlay, attention, confidence, panel, label_ids
 
     def files(self, stem: str) -> list[str]:
         """Return the files of an image; ``stem`` is their path without ending."""
-        kinds = ("overlay", "attention", "confidence", "panel")
-        endings = ["", "_color", *(f"_{kind}" for kind in kinds if getattr(self, kind))]
-        files = [f"{stem}{ending}.png" for ending in endings]
-        return [*files, f"label_ids/{stem}.png"] if self.label_ids else files
+        ids = [f"label_ids/{stem}.png"] if "label_ids" in self.kinds else []
+        endings = ["", "_color", *(f"_{kind}" for kind in self.kinds if kind != "label_ids")]
+        return [f"{stem}{ending}.png" for ending in endings] + ids
 
     def open(
         self, files: Sequence[str], inputs: Sequence[Path], searched: Sequence[Path] = ()
     ) -> filelock.BaseFileLock:
-        """Make and lock the folder, after making sure that no input is written over.
-
-        Args:
-            files: paths of all files to write, within the folder.
-            inputs: files that are read; links are followed.
-            searched: folders in which images are searched.
-
-        Returns:
-            The lock, as a context manager.
+        """Make and lock the folder for files, given by their paths in it; return the lock.
 
         Raises:
-            UserError: a file would be written twice, among the images, or over one that is read.
+            UserError: a file would be written twice, over an input, or within a searched folder,
+                also where links lead there; or another process uses the folder.
         """
         remedy = "choose another --snapshot_dir"
         parents = {PurePosixPath(file).parent for file in files}
@@ -89,26 +77,23 @@ class Outputs:
 
     def save(self, stem: str, prediction: Prediction, space: LabelSpace, tiles: Tiles) -> None:
         """Write the files of an image; overlay and attention need its tile ``input``."""
-        ids = _cityscapes_ids(space) if self.label_ids else None
         classes = prediction.classes.cpu().numpy()
-
-        def save(ending: str, picture: NDArray[np.uint8]) -> None:
-            save_png(self.folder / f"{stem}{ending}.png", picture)
-
+        draw: dict[str, Callable[[], NDArray[np.uint8]]] = {
+            f"label_ids/{stem}.png": lambda: _cityscapes_ids(space)[classes],
+            f"{stem}.png": lambda: classes,
+            f"{stem}_color.png": lambda: color_map(classes, space.colors),
+            f"{stem}_overlay.png": lambda: overlay(
+                tiles["input"], color_map(classes, space.colors)
+            ),
+            f"{stem}_attention.png": lambda: attention_picture(tiles["input"], prediction),
+            f"{stem}_confidence.png": lambda: confidence_picture(prediction),
+            f"{stem}_panel.png": lambda: panel([tiles], space),
+        }
         # One after the other: each picture of a large photograph takes hundreds of megabytes.
-        save("", classes)
-        save("_color", color_map(classes, space.colors))
-        if self.overlay:
-            save("_overlay", overlay(tiles["input"], color_map(classes, space.colors)))
-        if self.attention and prediction.attention is not None:
-            attention = prediction.attention.float().cpu().numpy()
-            save("_attention", attention_picture(tiles["input"], attention))
-        if self.confidence:
-            save("_confidence", confidence_picture(prediction.confidence.cpu().numpy()))
-        if self.panel:
-            save("_panel", panel([tiles], space))
-        if ids is not None:
-            save_png(self.folder / f"label_ids/{stem}.png", ids[classes])
+        files = self.files(stem)
+        for file, drawn in draw.items():
+            if file in files:
+                save_png(self.folder / file, drawn())
 
     def write_results(self, texts: Mapping[str, str]) -> None:
         """Write the files of the whole data set, by name; then remove others of an earlier run."""

@@ -28,7 +28,6 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 LEGEND = "legend.png"
 
 Predict = Callable[[Iterable[Picture]], Iterator[tuple[Picture, Prediction]]]
-"""`predict_pictures` of one network."""
 
 
 def predict_own_images(
@@ -38,11 +37,8 @@ def predict_own_images(
     """Predict an image, a folder of images, or a video, and write the results.
 
     For images, writes the files of `Outputs` at each image's size and in its subfolder; for a
-    video, STEM_overlay.mp4. legend.png shows what the colors mean.
-
-    Raises:
-        UserError: there is nothing to read, results would replace images or each other, or a file
-            cannot be written.
+    video, STEM_overlay.mp4. legend.png shows what the colors mean. UserError if there is nothing
+    to read, or results would replace images or each other.
     """
     if not os.path.exists(source):
         raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
@@ -66,7 +62,11 @@ def predict_own_images(
         predicted = predict(read_image(image, upright=True) for image in images)
         bar = tqdm(stems, "own images", unit="image", dynamic_ncols=True)
         for stem, (picture, prediction) in zip(bar, predicted, strict=True):
-            tiles = tiles_of(picture, [prediction], space) if outputs.panel else {"input": picture}
+            tiles = (
+                tiles_of(picture, [prediction], space)
+                if "panel" in outputs.kinds
+                else {"input": picture}
+            )
             outputs.save(stem, prediction, space, tiles)
     print(f"{counted(len(names), 'image')}: label maps, colors and overlays in {outputs.folder}")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -22,6 +22,7 @@ from dataset.image_files import read_image
 from dataset.labels import Color, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
 from inference.predict import Prediction, predict_dataset
+from utils.errors import UserError
 
 # No class of Cityscapes or SYNTHIA has a color like these.
 ERROR_COLORS = {"right": (235, 235, 235), "wrong": (140, 0, 255), "ignored": (0, 0, 0)}
@@ -78,14 +79,18 @@ def attention_scale() -> Picture:
     return attention_over(np.full((16, 256, 3), 128, np.uint8), np.linspace(0, 1, 256)[None])
 
 
-def attention_picture(picture: Picture, attention: NDArray[np.floating]) -> Picture:
-    """Show an attention map, (h, w), over its picture, with the scale below."""
+def attention_picture(picture: Picture, prediction: Prediction) -> Picture:
+    """Show the attention of a prediction over its picture, with the scale below."""
+    if prediction.attention is None:
+        raise UserError("the checkpoint has no attention\n  leave out --save_attention")
+    attention = prediction.attention.float().cpu().numpy()
     shown = attention_over(picture, attention)
     return _with_scale(shown, attention_scale(), attention_title(attention))
 
 
-def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
-    """Show the probability of each pixel's class, (H, W), with the scale below."""
+def confidence_picture(prediction: Prediction) -> Picture:
+    """Show the probability of each pixel's class, with the scale below."""
+    confidence = prediction.confidence.cpu().numpy()
     shown = heat_map(confidence, confidence.shape[::-1], "viridis")
     scale = heat_map(np.linspace(0, 1, 256)[None], (256, 16), "viridis")
     return _with_scale(shown, scale, "confidence 0 to 1")
@@ -103,14 +108,7 @@ def tiles_of(
     picture: Picture, predictions: Sequence[Prediction], space: LabelSpace,
     label: Tensor | None = None, ignore_label: int = 255,
 ) -> dict[str, Picture]:  # fmt: skip
-    """Show everything that is known of an image.
-
-    Args:
-        picture: the image, at the size of its predictions.
-        predictions: one, or two that are compared.
-        space: the classes and their colors.
-        label: train ids, (H, W).
-        ignore_label: train id of pixels without a class.
+    """Show everything that is known of an image, at the size of its predictions, one or two.
 
     Returns:
         Input and predictions; of the last, errors if a pixel has a label, and attention.
@@ -180,7 +178,7 @@ def _strip(tiles: Tiles, width: int) -> Picture:
     return _drawn(figure)
 
 
-@functools.lru_cache(maxsize=8)
+@lru_cache(maxsize=8)
 def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
     """Draw the colors of the classes with their names, in about ``width`` pixels; cached.
 
@@ -196,10 +194,9 @@ def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
 
 
 def _patches(colors: Mapping[str, Color]) -> list[Patch]:
-    shares = {
-        name: (red / 255, green / 255, blue / 255) for name, (red, green, blue) in colors.items()
-    }
-    return [Patch(facecolor=color, edgecolor="gray", label=name) for name, color in shares.items()]
+    """Return a sample of each color for a legend, by name."""
+    faces = {name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in colors.items()}
+    return [Patch(facecolor=face, edgecolor="gray", label=name) for name, face in faces.items()]
 
 
 def _with_scale(picture: Picture, scale: Picture, title: str) -> Picture:
@@ -213,13 +210,11 @@ def _with_scale(picture: Picture, scale: Picture, title: str) -> Picture:
 
 
 def _stacked(pictures: Sequence[Picture]) -> Picture:
-    """Put pictures below each other, in the middle of white where they are narrower."""
-    width, padded = max(picture.shape[1] for picture in pictures), []
-    for picture in pictures:
-        free = width - picture.shape[1]
-        sides = (0, 0), (free // 2, free - free // 2), (0, 0)
-        padded.append(np.pad(picture, sides, constant_values=255))
-    return np.concatenate(padded)
+    """Put pictures below each other, on white where they are narrower."""
+    width = max(picture.shape[1] for picture in pictures)
+    free = [((0, 0), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
+    padded = map(partial(np.pad, constant_values=255), pictures, free)
+    return np.concatenate(list(padded))
 
 
 def _drawn(figure: Figure) -> Picture:

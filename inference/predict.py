@@ -57,12 +57,9 @@ class Prediction:
 
 
 def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
-    """Run a network on a batch; its training mode is restored.
+    """Run a SEANet, or a wrapper of one, on a batch; its training mode is restored.
 
-    Args:
-        network: a SEANet, or a wrapper of one.
-        images: the network's input, float32, (B, 3, H, W), on its device.
-        sizes: height and width of the B predictions.
+    The images are its input, float32, (B, 3, H, W), on its device; sizes are those of predictions.
     """
     training = [module for module in network.modules() if module.training]
     network.eval()
@@ -78,11 +75,9 @@ def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) 
 
 
 def predict_dataset(
-    networks: Sequence[nn.Module],
-    dataset: SegmentationDataset,
-    batch_size: int,
+    networks: Sequence[nn.Module], dataset: SegmentationDataset, batch_size: int,
     num_workers: int | None,
-) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:
+) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:  # fmt: skip
     """Predict the images of a data set with each network, at the size of their label maps.
 
     Yields:
@@ -103,18 +98,10 @@ def predict_dataset(
 
 
 def predict_pictures(
-    network: nn.Module,
-    pictures: Iterable[NDArray[np.uint8]],
-    input_size: tuple[int, int],
+    network: nn.Module, pictures: Iterable[NDArray[np.uint8]], input_size: tuple[int, int],
     batch_size: int,
-) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
-    """Predict pictures of any sizes, of which at most a batch is in memory.
-
-    Args:
-        network: as in `predict`.
-        pictures: RGB, uint8, (H, W, 3).
-        input_size: width and height that they are stretched to.
-        batch_size: how many are predicted at once.
+) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:  # fmt: skip
+    """Predict pictures (RGB, uint8, (H, W, 3)) of any sizes, with at most a batch in memory.
 
     Yields:
         Each picture, and its prediction at its own size; UserError if an output is not finite.
@@ -140,12 +127,7 @@ def _finite(predictions: list[Prediction]) -> list[Prediction]:
 def confusion(
     network: nn.Module, batches: Iterable[tuple[Tensor, list[Tensor]]], num_classes: int
 ) -> Tensor:
-    """Count the pixels of label maps by class and predicted class.
-
-    Args:
-        network: as in `predict`.
-        batches: as from `on_device`.
-        num_classes: C.
+    """Count the pixels of batches, as from `on_device`, by class and predicted class.
 
     Returns:
         int64, (C, C), rows are the label; on the device, so that nothing waits for it.

@@ -23,16 +23,13 @@ Values = dict[str, Any]
 def score(
     confusions: Tensor, names: Sequence[str], images: Sequence[str], left_out: Sequence[str] = ()
 ) -> Values | None:
-    """Score a network from the confusion matrix of each image.
+    """Return the values of scores.json but the protocol; None if no pixel has a label.
 
     Args:
-        confusions: int64, (N, C, C), rows are the label.
+        confusions: of each image, int64, (N, C, C), rows are the label.
         names: of the C classes.
         images: names of the N images.
         left_out: classes that the second mean, ``miou_13``, leaves out.
-
-    Returns:
-        The values of scores.json, without the protocol; None if no pixel has a label.
     """
     confusion = confusions.sum(0)
     if not confusion.any():
@@ -56,22 +53,23 @@ def score(
 
 
 def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -> Values:
-    """Compare two networks by a paired bootstrap.
+    """Return the values of compare.json, from a paired bootstrap.
 
     Both networks are scored on the same draws of images, so that images that are hard for both
     cancel out. What another training seed would change is not in the interval.
 
     Args:
-        confusions: int64, (N, 2, C, C): of each image, with A and with B; rows are the label.
+        confusions: of each image, with A and with B, int64, (N, 2, C, C); rows are the label.
         names: of the C classes.
         first: A's checkpoint.
         second: B's checkpoint.
-
-    Returns:
-        The values of compare.json; ``beyond_chance`` is None if there is no interval.
     """
-    a, b = _shares(confusions.sum(0))
-    low, high = bootstrap(confusions, lambda sums: _shares(sums).diff(dim=1)[:, 0])
+
+    def shares(sums: Tensor) -> Tensor:
+        return torch.cat([class_iou(sums), mean_iou(sums)[..., None]], -1)  # (..., C + 1)
+
+    a, b = shares(confusions.sum(0))
+    low, high = bootstrap(confusions, lambda sums: shares(sums).diff(dim=1)[:, 0])
     columns = map(_plain, (a, b, b - a, low, high))
     rows = {
         name: {"a": a, "b": b, "difference": difference, "interval_95_percent": [low, high]}
@@ -92,15 +90,11 @@ def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -
 def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
     """Estimate how far statistics would move with other images of the same kind.
 
-    Percentile bootstrap (Efron, 1979) with a fixed seed, over images with a labelled pixel.
-
-    Args:
-        confusions: int64, (N, ...): of each image.
-        statistic: maps R sums, float64, (R, ...), to R values of K statistics, (R, K).
+    Percentile bootstrap (Efron, 1979) with a fixed seed, over images with a labelled pixel. The
+    statistics, (R, K), are functions of R sums of matrices, float64, (R, ...).
 
     Returns:
-        The ends of the 95 % intervals, float64, (2, K), over the draws where a statistic is not
-        nan; nan for fewer than two images.
+        The ends of the 95 % intervals, float64, (2, K); nan for fewer than two images.
     """
     labelled = confusions[confusions.flatten(1).sum(1) > 0]
     count, shape = len(labelled), labelled.shape[1:]
@@ -120,55 +114,41 @@ def result_files(protocol: str, scores: Values | None, comparison: Values | None
     """Return the files that hold the scores, by name; the protocol says in a line what they are."""
     text, files = f"{protocol}\n", {}
     if scores:
-        text += _scores_text(scores)
-        files["scores.json"] = _json({"protocol": protocol, **scores})
+        rows = scores["class_iou"] | {"mIoU": scores["miou"]}
+        rows |= {"mIoU (13)": scores["miou_13"]} if "miou_13" in scores else {}
+        rows |= {key.replace("_", " "): scores[key] for key in ("pixel_accuracy", "mean_accuracy")}
+        for name, share in rows.items():
+            text += f"{name:<14} {percent(share, 'nan', '.2f'):>6}\n"
+        low, high = (percent(end, "", ".2f") for end in scores["miou_95_percent"])
+        text += (
+            f"mIoU, 95 % interval {f'{low} to {high}' if low else 'needs two labelled images'}\n"
+        )
+        values = {"protocol": protocol, **scores}
+        files["scores.json"] = json.dumps(values, indent=1, allow_nan=False) + "\n"
     if comparison:
-        text += f"\n{_comparison_text(comparison)}"
-        files["compare.json"] = _json(comparison)
+        table = {"IoU in %": ["A", "B", "B - A", "95 % interval"]}
+        table |= {name: cells(row) for name, row in comparison["iou"].items()}
+        text += f"\nA: {comparison['a']}\nB: {comparison['b']}\n"
+        for name, (a, b, difference, interval) in table.items():
+            text += f"{name:<14}{a:>8}{b:>8}{difference:>8}  {interval}\n"
+        text += f"{comparison['sentence']}\n"
+        files["compare.json"] = json.dumps(comparison, indent=1, allow_nan=False) + "\n"
     return {"Evaluation.txt": text, **files}
-
-
-def _scores_text(scores: Values) -> str:
-    """Return a line per score, in percent."""
-    rows = scores["class_iou"] | {"mIoU": scores["miou"]}
-    rows |= {"mIoU (13)": scores["miou_13"]} if "miou_13" in scores else {}
-    rows |= {name.replace("_", " "): scores[name] for name in ("pixel_accuracy", "mean_accuracy")}
-    low, high = (percent(end, "-", 2) for end in scores["miou_95_percent"])
-    interval = "needs two labelled images" if low == "-" else f"{low} to {high}"
-    lines = [f"{name:<14} {percent(share, 'nan', 2):>6}\n" for name, share in rows.items()]
-    return "".join([*lines, f"mIoU, 95 % interval {interval}\n"])
-
-
-def _comparison_text(comparison: Values) -> str:
-    """Return the checkpoints, a line per score in percent, and the sentence."""
-    head = ("IoU in %", "A", "B", "B - A", "95 % interval")
-    lines = [head, *((name, *cells(row)) for name, row in comparison["iou"].items())]
-    text = "".join(f"{name:<14}{a:>8}{b:>8}{c:>8}  {d}\n" for name, a, b, c, d in lines)
-    return f"A: {comparison['a']}\nB: {comparison['b']}\n{text}{comparison['sentence']}\n"
 
 
 def cells(row: Values) -> list[str]:
     """Return A, B, difference and interval in percent, as shown in tables."""
-    low, high = (percent(end, "-", 2, "+") for end in row["interval_95_percent"])
-    interval = "-" if low == "-" else f"{low} to {high}"
-    difference = percent(row["difference"], "-", 2, "+")
-    return [percent(row["a"], "-", 2), percent(row["b"], "-", 2), difference, interval]
+    low, high = (percent(end, "", "+.2f") for end in row["interval_95_percent"])
+    values = [percent(row[name], "-", ".2f") for name in ("a", "b")]
+    return [*values, percent(row["difference"], "-", "+.2f"), f"{low} to {high}" if low else "-"]
 
 
-def percent(share: float | None, missing: str = "-", digits: int = 1, sign: str = "") -> str:
-    """Return a share in percent, or ``missing`` for None; ``sign`` is "+" to show it always."""
+def percent(share: float | None, missing: str = "-", form: str = ".1f") -> str:
+    """Return a share in percent, or ``missing`` for None and nan."""
     if share is None or math.isnan(share):
         return missing
-    text = f"{100 * share:{sign}.{digits}f}"
-    return text if text.strip("+-0.") else text.lstrip("+-")
-
-
-def _json(values: Values) -> str:
-    return json.dumps(values, indent=1, allow_nan=False) + "\n"
-
-
-def _shares(confusions: Tensor) -> Tensor:
-    return torch.cat([class_iou(confusions), mean_iou(confusions)[..., None]], -1)  # (..., C + 1)
+    text = f"{100 * share:{form}}"
+    return text if float(text) else text.lstrip("+-")
 
 
 def _plain(values: Tensor) -> list[float | None]:

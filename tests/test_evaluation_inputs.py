@@ -165,11 +165,11 @@ def test_folders_that_cannot_be_scored_are_refused(
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
     for root, split, fragment in (
         (unlabelled, "test", "1 of 2 images has no label map"),
-        (unlabelled, "val", "evaluation.py --images"),
+        (unlabelled, "val", "no images under"),
         (unlabelled / "leftImg8bit/test", "val", "give --images"),
     ):
         more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
-        assert fragment in refused(capsys, *more)
+        assert fragment in refusal(capsys, evaluation.main, *scoring_words(*more))
 
 
 @pytest.mark.parametrize(

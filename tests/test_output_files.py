@@ -22,7 +22,7 @@ PREDICTION = Prediction(
 
 
 def test_colors_and_label_ids_are_the_classes(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path, label_ids=True)
+    outputs = Outputs(tmp_path, ["label_ids"])
     with outputs.open(outputs.files("city/a"), []):
         outputs.save("city/a", PREDICTION, CLASSES_16, {})
     files = ["city/a.png", "city/a_color.png", "label_ids/city/a.png"]
@@ -37,7 +37,7 @@ def test_colors_and_label_ids_are_the_classes(tmp_path: Path) -> None:
 
 def test_label_ids_of_classes_that_cityscapes_lacks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Cityscapes has no class boat\n  it has"):
-        Outputs(tmp_path, label_ids=True).save(
+        Outputs(tmp_path, ["label_ids"]).save(
             "a", PREDICTION, LabelSpace(("road", "boat"), ((0, 0, 0),) * 2), {}
         )
     assert not contents(tmp_path)
@@ -69,7 +69,7 @@ def test_inputs_that_links_lead_to_are_not_replaced(
         place.rename(tmp_path / "away")
     place.unlink(missing_ok=True)
     place.symlink_to(tmp_path / target)
-    before, outputs = contents(tmp_path), Outputs(tmp_path / "maps", label_ids=True)
+    before, outputs = contents(tmp_path), Outputs(tmp_path / "maps", ["label_ids"])
     inputs = [tmp_path / "data/images/x.png", tmp_path / "data/x.png"]
     with pytest.raises(UserError, match=refusal):
         outputs.open(outputs.files("x"), inputs, [tmp_path / "data/images"])

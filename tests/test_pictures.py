@@ -29,6 +29,7 @@ from inference.pictures import (
     panels,
     resized,
 )
+from inference.predict import Prediction
 from model.SEAN import Output
 from utils.device import with_precision
 
@@ -94,13 +95,14 @@ def test_constant_attention_has_one_color() -> None:
 @pytest.mark.parametrize("width", [64, 640])
 def test_scales_are_below_the_pictures(rng: Any, width: int) -> None:
     image, values = picture(rng, 20, width), np.linspace(0, 1, width)[None]
-    heat = np.repeat(values, 20, axis=0).astype(np.float32)
+    logits = torch.stack([torch.zeros(20, width), 9 * torch.rand(20, width)])
+    prediction = Prediction(logits, torch.from_numpy(values), (20, width))
+    confidence = heat_map(prediction.confidence.numpy(), (width, 20), "viridis")
     for shown, expected in (
-        (attention_picture(image, values), attention_over(image, values)),
-        (confidence_picture(heat), heat_map(heat, (width, 20), "viridis")),
+        (attention_picture(image, prediction), attention_over(image, values.astype(np.float32))),
+        (confidence_picture(prediction), confidence),
     ):
-        left = (shown.shape[1] - width) // 2
-        np.testing.assert_array_equal(shown[:20, left : left + width], expected)
+        np.testing.assert_array_equal(shown[:20, :width], expected)
         assert shown[20:].min() < 60  # ink
         assert (shown[:, -3:] == 255).all() or width == 640
 
