@@ -21,7 +21,7 @@ from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
 from dataset.own_classes import OwnClasses, read_classes
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from inference.metrics import confusion_matrix, mean_iou
-from inference.output_files import RESULTS, Outputs, stems_of
+from inference.output_files import KINDS, RESULTS, Outputs, stems_of
 from inference.own_images import predict_own_images
 from inference.pictures import dataset_tiles
 from inference.predict import predict_dataset
@@ -50,9 +50,7 @@ class EvaluationOptions(CommonOptions):
     compare: str | None = weights(None, "checkpoint to compare with, on the same images")
     num_classes: int | None = weights(None, "expected number of classes", integer(2, 255))
     input_size: Size | None = weights(None, "of an older checkpoint, if not 1024,512", size)
-    classifier_branches: int | None = weights(
-        None, "of an older checkpoint, if not 2", integer(1, 4)
-    )
+    classifier_branches: int | None = weights(None, "of an older one, if not 2", integer(1, 4))
     no_attention: bool = weights(False, "for an older checkpoint trained without attention")
     snapshot_dir: str = output("Snap/Maps", "folder for all output files")
     report: bool = output(False, "write report.html: scores, confusion matrix, worst images")
@@ -69,32 +67,22 @@ def main() -> None:
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
     own = read_classes(options.classes) if options.classes else None
-    given = (
-        options.num_classes,
-        options.classifier_branches,
-        False if options.no_attention else None,
-    )
+    attention = False if options.no_attention else None
+    given = options.num_classes, options.classifier_branches, attention, options.input_size
     paths = [options.compare, options.restore_from] if options.compare else [options.restore_from]
-    loaded = [load_network(path, *given, options.input_size) for path in paths]
-    kinds = {
-        (choose_classes(options, *checkpoint, own), checkpoint[1].input_size)
-        for checkpoint in loaded
-    }
-    if len(kinds) > 1:
+    loaded = [load_network(path, *given) for path in paths]
+    kinds = [choose_classes(options, p, own, *pair) for p, pair in zip(paths, loaded, strict=True)]
+    (space, size), info = kinds[-1], loaded[-1][1]
+    if kinds[0] != kinds[-1]:
         raise UserError(
             f"{' and '.join(paths)} differ in their classes or input size\n"
             "  compare checkpoints that have them in common"
         )
-    (space, size), info = kinds.pop(), loaded[-1][1]
     for network, _ in loaded:
         place(network, device)
     networks = [with_precision(network, precision) for network, _ in loaded]
-    chosen = {
-        "overlay": options.images is not None, "attention": options.save_attention,
-        "confidence": options.save_confidence, "panel": options.save_panels,
-        "label_ids": options.save_label_ids,
-    }  # fmt: skip
-    outputs = Outputs(Path(options.snapshot_dir), [kind for kind in chosen if chosen[kind]])
+    chosen = [kind for kind in KINDS if getattr(options, f"save_{kind}")]
+    outputs = Outputs(Path(options.snapshot_dir), chosen)
     if options.images is not None:
         if options.compare or options.report:
             raise UserError("own images have no scores\n  leave out --compare and --report")
@@ -107,26 +95,22 @@ def main() -> None:
         options.data_dir, size, options.data_list, options.split, "none", options.ignore_label,
         own_classes=own,
     )  # fmt: skip
-    if dataset.is_plain_folder:
-        raise UserError(
-            f"{dataset.root} does not have the folders of the data set\n"
-            "  for images of your own, give --images instead of --data_dir"
-        )
     dataset = dataset.with_labels("own size") if dataset.has_labels() else dataset
     evaluate(networks, dataset, info, outputs, replace(options, precision=precision))
 
 
 def choose_classes(
-    options: EvaluationOptions, network: SEANet, info: CheckpointInfo, own: OwnClasses | None
-) -> LabelSpace:
-    """Return the classes of --classes, else for own images the checkpoint's, else Cityscapes'."""
-    if options.images is not None and info.names and own is None:
-        return LabelSpace(info.names, info.colors)
+    options: EvaluationOptions, path: str, own: OwnClasses | None, network: SEANet,
+    info: CheckpointInfo,
+) -> tuple[LabelSpace, Size]:  # fmt: skip
+    """Return the classes and input size of a checkpoint; UserError if the data has others."""
     space = own.label_space if own else LABEL_SPACES.get(network.num_classes)
+    if options.images is not None and info.names and own is None:
+        space = LabelSpace(info.names, info.colors)
     if space and space.num_classes == network.num_classes and info.names in ((), space.names):
-        return space
+        return space, info.input_size
     raise UserError(
-        f"the checkpoint is one for {network.num_classes} classes other than those of "
+        f"{path} is a checkpoint for {network.num_classes} classes other than those of "
         f"{options.classes or 'Cityscapes (19 or 16)'}\n  give the --classes of its training "
         f"({', '.join(info.names) or 'it does not name them'})"
     )
@@ -156,29 +140,20 @@ def evaluate(
         scores, comparison = score(confusions[:, -1], space.names, dataset.names, left_out), None
         if scores and options.compare:
             comparison = compare(confusions, space.names, options.compare, options.restore_from)
-        title, protocol = Path(options.restore_from).name, describe(options, info, dataset, scores)
+        missing = f"nothing was scored: no label maps with a class in {dataset.label_folder}"
+        images = f"{counted(len(dataset), 'image')} of {dataset.image_folder}"
+        words = [f"{options.restore_from} on {images} (split {options.split})"]
+        words += ["input {}x{}".format(*info.input_size), options.precision]
+        words += [] if info.attention else ["without attention"]
+        words += [] if info.branches == 2 else [f"classifier branches: {info.branches}"]
+        words += ["scored at the label maps' own size" if scores else missing]
+        protocol = ", ".join(words) + (f"; training: {info.protocol}" if info.protocol else "")
         texts = result_files(protocol, scores, comparison)
         if options.report:
-            texts["report.html"] = page(title, protocol, scores, space, worst, comparison)
+            name = Path(options.restore_from).name
+            texts["report.html"] = page(name, protocol, scores, space, worst, comparison)
         outputs.write_results(texts)
     print(f"{texts['Evaluation.txt']}label maps, {', '.join(texts)}: {outputs.folder}")
-
-
-def describe(
-    options: EvaluationOptions, info: CheckpointInfo, dataset: SegmentationDataset, scores: object
-) -> str:
-    """Return what was scored and how, in a line."""
-    variant = "" if info.attention else ", without attention"
-    variant += f", classifier branches: {info.branches}" if info.branches != 2 else ""
-    missing = "are missing" if dataset.labels == "none" else "hold no pixel of a class"
-    result = f"nothing was scored: the label maps under {dataset.label_folder} {missing}"
-    result = "scored at the label maps' own size" if scores else result
-    training = f"; training: {info.protocol}" if info.protocol else ""
-    return (
-        f"{options.restore_from} on {counted(len(dataset), 'image')} of {dataset.image_folder} "
-        f"(split {options.split}), input {info.input_size[0]}x{info.input_size[1]}, "
-        f"{options.precision}{variant}, {result}{training}"
-    )
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from inference.predict import Prediction
 from utils.errors import UserError
 from utils.files import lock_folder, save_png, whole_file
 
+KINDS = ("attention", "confidence", "panels", "label_ids")
 RESULTS = ("Evaluation.txt", "scores.json", "compare.json", "report.html")
 
 
@@ -39,12 +40,13 @@ class Outputs:
     """The output folder, and what goes there of each image besides its label map and color map."""
 
     folder: Path
-    kinds: Sequence[str] = ()  # of overlay, attention, confidence, panel, label_ids
+    kinds: Sequence[str] = ()  # some of `KINDS`, and overlay
 
     def files(self, stem: str) -> list[str]:
         """Return the files of an image; ``stem`` is their path without ending."""
         ids = [f"label_ids/{stem}.png"] if "label_ids" in self.kinds else []
-        endings = ["", "_color", *(f"_{kind}" for kind in self.kinds if kind != "label_ids")]
+        kinds = [kind.removesuffix("s") for kind in self.kinds if kind != "label_ids"]
+        endings = ["", "_color", *(f"_{kind}" for kind in kinds)]
         return [f"{stem}{ending}.png" for ending in endings] + ids
 
     def open(

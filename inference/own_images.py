@@ -42,6 +42,7 @@ def predict_own_images(
     """
     if not os.path.exists(source):
         raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
+    outputs = Outputs(outputs.folder, ["overlay", *outputs.kinds])
     predict = partial(predict_pictures, network, input_size=input_size, batch_size=batch_size)
     if source.is_file() and source.suffix.lower() not in IMAGE_EXTENSIONS:
         _predict_video(source, predict, space, outputs)
@@ -64,7 +65,7 @@ def predict_own_images(
         for stem, (picture, prediction) in zip(bar, predicted, strict=True):
             tiles = (
                 tiles_of(picture, [prediction], space)
-                if "panel" in outputs.kinds
+                if "panels" in outputs.kinds
                 else {"input": picture}
             )
             outputs.save(stem, prediction, space, tiles)

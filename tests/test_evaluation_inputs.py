@@ -102,8 +102,7 @@ def test_without_labels_it_predicts_and_says_so(
     more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
     run(small / "plain.pth", unlabelled, folder, *more, *PICTURES)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
-    reason = "hold no pixel of a class" if void else "gtFine/test are missing"
-    assert re.search(f"nothing was scored: .*{reason}", text)
+    assert re.search("nothing was scored: no label maps with a class in .*gtFine/test", text)
     assert text in capsys.readouterr().out
     assert len(text.splitlines()) == 1
     assert not list(folder.glob("*.json"))
@@ -166,7 +165,6 @@ def test_folders_that_cannot_be_scored_are_refused(
     for root, split, fragment in (
         (unlabelled, "test", "1 of 2 images has no label map"),
         (unlabelled, "val", "no images under"),
-        (unlabelled / "leftImg8bit/test", "val", "give --images"),
     ):
         more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
         assert fragment in refusal(capsys, evaluation.main, *scoring_words(*more))

@@ -57,8 +57,8 @@ def blobs(seed: int, width: int, height: int) -> Picture:
 
 
 def predict(source: Path, folder: Path, batch_size: int = 2, kinds: Any = ()) -> None:
-    files = Outputs(folder, ["overlay", *kinds])
-    predict_own_images(Brightest(), SPACE, source, files, (64, 32), batch_size)
+    outputs = Outputs(folder, kinds)
+    predict_own_images(Brightest(), SPACE, source, outputs, (64, 32), batch_size)
 
 
 def written(folder: Path) -> list[str]:
@@ -88,7 +88,7 @@ def photos(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_images_equal_the_naive_computation(batch_size: int, photos: Path, tmp_path: Path) -> None:
     maps = tmp_path / "maps"
-    predict(photos, maps, batch_size, ("attention", "confidence", "panel"))
+    predict(photos, maps, batch_size, ("attention", "confidence", "panels"))
     stems = {"a": "a.png", "day/a": "day/a.tif", "day/b.c": "day/b.c.webp", "e": "e.bmp"}
     stems["day/late/d"] = "day/late/d.PNG"
     expected = [f"{stem}{end}.png" for stem in stems for end in ENDINGS]
