@@ -54,24 +54,20 @@ class Outputs:
     ) -> filelock.BaseFileLock:
         """Make and lock the folder for files, given by their paths in it; return the lock.
 
-        Raises:
-            UserError: a file would be written twice, over an input, or within a searched folder,
-                also where links lead there; or another process uses the folder.
+        UserError if a file would be written twice, over an input, or within a searched folder,
+        also where links lead there; or if another process uses the folder.
         """
-        remedy = "choose another --snapshot_dir"
         parents = {PurePosixPath(file).parent for file in files}
         places = {parent: (self.folder / parent).resolve() for parent in parents}
         within, read = ({path.resolve() for path in paths} for paths in (searched, inputs))
-        for parent, place in places.items():
-            if not within.isdisjoint((place, *place.parents)):
-                where = f"{self.folder / parent} lies within the data folder"
-                raise UserError(f"{where}: results would be read as images\n  {remedy}")
         for file, count in Counter(map(PurePosixPath, files)).items():
+            path = places[file.parent] / file.name
             if count > 1:
                 rename = "rename an image of this name, or predict them separately"
                 raise UserError(f"{self.folder / file} would be written twice\n  {rename}")
-            if places[file.parent] / file.name in read:
-                raise UserError(f"{self.folder / file} would replace an input\n  {remedy}")
+            if path in read or not within.isdisjoint(path.parents):
+                problem = f"{self.folder / file} would replace an input, or be read as an image"
+                raise UserError(f"{problem}\n  choose another --snapshot_dir")
         lock = lock_folder(self.folder)
         for parent in parents:
             (self.folder / parent).mkdir(parents=True, exist_ok=True)

@@ -63,11 +63,8 @@ def predict_own_images(
         predicted = predict(read_image(image, upright=True) for image in images)
         bar = tqdm(stems, "own images", unit="image", dynamic_ncols=True)
         for stem, (picture, prediction) in zip(bar, predicted, strict=True):
-            tiles = (
-                tiles_of(picture, [prediction], space)
-                if "panels" in outputs.kinds
-                else {"input": picture}
-            )
+            tiles = {"input": picture}
+            tiles |= tiles_of(picture, [prediction], space) if "panels" in outputs.kinds else {}
             outputs.save(stem, prediction, space, tiles)
     print(f"{counted(len(names), 'image')}: label maps, colors and overlays in {outputs.folder}")
 

@@ -69,9 +69,11 @@ def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture
     return overlay(gray, heat_map(shares, picture.shape[1::-1], "inferno"), 0.6)
 
 
-def attention_title(attention: NDArray[np.floating]) -> str:
-    """Say which range the colors of `attention_over` span."""
-    return f"attention {attention.min():.3f} to {attention.max():.3f}"
+def attention_tile(picture: Picture, attention: Tensor) -> tuple[str, Picture]:
+    """Return `attention_over` a picture, and a title that says which range its colors span."""
+    values = attention.float().cpu().numpy()
+    title = f"attention {values.min():.3f} to {values.max():.3f}"
+    return title, attention_over(picture, values)
 
 
 def attention_scale() -> Picture:
@@ -83,9 +85,8 @@ def attention_picture(picture: Picture, prediction: Prediction) -> Picture:
     """Show the attention of a prediction over its picture, with the scale below."""
     if prediction.attention is None:
         raise UserError("the checkpoint has no attention\n  leave out --save_attention")
-    attention = prediction.attention.float().cpu().numpy()
-    shown = attention_over(picture, attention)
-    return _with_scale(shown, attention_scale(), attention_title(attention))
+    title, shown = attention_tile(picture, prediction.attention)
+    return _with_scale(shown, attention_scale(), title)
 
 
 def confidence_picture(prediction: Prediction) -> Picture:
@@ -123,8 +124,8 @@ def tiles_of(
         tiles["ground truth"] = color_map(truth, space.colors)
         tiles[f"{which}errors"] = error_map(classes, truth, ignore_label)
     if predictions[-1].attention is not None:
-        attention = predictions[-1].attention.float().cpu().numpy()
-        tiles[attention_title(attention)] = attention_over(picture, attention)
+        title, tile = attention_tile(picture, predictions[-1].attention)
+        tiles[title] = tile
     return tiles
 
 

@@ -82,8 +82,7 @@ def predict_dataset(
 
     Yields:
         The name, the label map (int64, (H, W), on the networks' device; without label maps the
-        ignore label everywhere, at the image's size), and the networks' predictions of each image;
-        UserError if an image or label map cannot be read, or an output is not finite.
+        ignore label everywhere, at the image's size), and the networks' predictions of each image.
     """
     device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)

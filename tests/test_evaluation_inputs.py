@@ -112,12 +112,6 @@ def test_without_labels_it_predicts_and_says_so(
     assert shapes == [(64, 128), (60, 100)]  # the images' own sizes
 
 
-def test_another_split_is_scored(small: Path, cityscapes: Path, tmp_path: Path) -> None:
-    run(small / "plain.pth", cityscapes, tmp_path, "--split", "train")
-    protocol = (tmp_path / "Evaluation.txt").read_text().splitlines()[0]
-    assert f"3 images of {cityscapes / 'leftImg8bit/train'} (split train)" in protocol
-
-
 # --- comparison -------------------------------------------------------------------------------
 
 
@@ -176,6 +170,7 @@ def test_folders_that_cannot_be_scored_are_refused(
         ("plain", ["--images", "x" * 300], "no image, folder or video xxx"),
         ("plain", ["--images", "Figure", "--report"], "leave out --compare and --report"),
         ("three", [], "3 classes other than those of Cityscapes (19 or 16)"),
+        ("ablation", ["--save_attention"], "leave out --save_attention"),
         ("no", [], "no.pth\n  train first"),
         ("plain", ["--no_attention"], "--no_attention contradicts"),
         ("plain", ["--input_size", "128,64"], "trained with 64,32"),

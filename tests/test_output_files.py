@@ -51,9 +51,9 @@ def test_equal_names_keep_their_folders() -> None:
 @pytest.mark.parametrize(
     ("link", "target", "refusal"),
     [
-        ("data/images", "maps", "lies within the data folder"),
+        ("data/images", "maps", "would replace an input, or be read as an image"),
         ("data/images/x.png", "maps/x.png", "would replace an input"),
-        ("maps/label_ids", "data/images", "lies within the data folder"),
+        ("maps/label_ids", "data/images", "would replace an input, or be read as an image"),
         ("maps", "data", "would replace an input"),
     ],
 )

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
 
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.labels import CLASSES_19, LabelSpace
@@ -30,7 +29,7 @@ from inference.pictures import (
     resized,
 )
 from inference.predict import Prediction
-from model.SEAN import Output
+from model.SEAN import SEANet
 from utils.device import with_precision
 
 COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
@@ -87,11 +86,6 @@ def test_attention_spans_its_own_range(rng: Any, low: float) -> None:
     assert np.abs(shown - (0.4 * gray[..., None] + 0.6 * heat)).max() < 4
 
 
-def test_constant_attention_has_one_color() -> None:
-    shown = attention_over(np.zeros((8, 16, 3), np.uint8), np.full((2, 4), 0.25, np.float32))
-    assert len(colors_in(shown)) == 1
-
-
 @pytest.mark.parametrize("width", [64, 640])
 def test_scales_are_below_the_pictures(rng: Any, width: int) -> None:
     image, values = picture(rng, 20, width), np.linspace(0, 1, width)[None]
@@ -143,31 +137,10 @@ def test_tiles_keep_their_place_and_size(rng: Any, size: tuple[int, int]) -> Non
     np.testing.assert_array_equal(two[len(two) - len(shown) :], shown)
 
 
-class SeesCars(nn.Module):
-    """A network that takes everything for cars, and attends to nothing."""
-
-    def __init__(self, use_attention: bool) -> None:
-        super().__init__()
-        self.use_attention = use_attention
-        self.scores = nn.Parameter(torch.eye(19)[CAR])
-
-    def forward(self, images: Tensor) -> Output:
-        assert images.shape == (1, 3, 32, 64)
-        logits = self.scores.view(1, 19, 1, 1).expand(1, 19, 4, 8)
-        return Output(torch.zeros(1, 1, 4, 8), logits)
-
-
-@pytest.mark.parametrize(
-    ("labels", "use_attention", "precision"),
-    [("own size", True, "fp32"), ("none", True, "bf16"), ("own size", False, "bf16")],
-)
-def test_a_panel_shows_what_there_is(
-    cityscapes: Path, labels: Any, use_attention: bool, precision: str
-) -> None:
+@pytest.mark.parametrize(("labels", "attends"), [("own size", True), ("none", False)])
+def test_panels_show_what_there_is(cityscapes: Path, labels: Any, attends: bool) -> None:
     dataset = CityscapesDataset(cityscapes, (64, 32), labels=labels)
-    shown = list(panels(with_precision(SeesCars(use_attention), precision), dataset, 2))
+    network = with_precision(SEANet(19, use_attention=attends, width=1 / 16), "bf16")
+    shown = list(panels(network, dataset, 2))
     assert [name for name, _ in shown] == dataset.names[:2]
-    count = 2 + 2 * (labels != "none") + use_attention
-    assert shown[0][1].shape[1] == 264 * count + 8
-    strip = shown[0][1][40:130]
-    assert (strip[:, 280:500] == CLASSES_19.colors[CAR]).all()
+    assert shown[0][1].shape[1] == 264 * (2 + 2 * (labels != "none") + attends) + 8

@@ -171,13 +171,6 @@ def test_names_are_escaped() -> None:
     assert Page(text).text("h1") == [EVIL]
 
 
-def test_without_scores_the_images_are_in_order() -> None:
-    parsed = Page(page("net.pth", "nothing was scored", None, CLASSES_19, kept([math.nan] * 2)))
-    assert parsed.all("table") == []
-    assert parsed.text("h3") == ["1. city/0.png", "2. city/1.png"]
-    assert any(text.startswith("In the order of the data") for text in parsed.text("p"))
-
-
 @pytest.mark.parametrize("width", [1200, 420])
 def test_in_a_browser(html: str, tmp_path: Path, width: int) -> None:
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
