@@ -25,6 +25,7 @@ def main() -> None:
     (before, info), (after, _) = map(load_network, paths)
     data = CityscapesDataset(root, info.input_size, labels="own size")
     rows, names = [], {"A's prediction": "source only", "B's prediction": "SEAN"}
+    names["B's errors"] = "SEAN's errors"
     for name, label, predictions in islice(predict_dataset([before, after], data, 1, 0), 3):
         tiles = dataset_tiles(data, name, label, predictions)
         rows.append({names.get(title, title): tile for title, tile in tiles.items()})

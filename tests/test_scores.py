@@ -15,6 +15,7 @@ import torch
 from inference.scores import compare, result_files, score
 
 NAMES = ("road", "wall", "sky", "never", "rare")
+FILES = ("scores", "compare")
 IMAGES = [f"{index}.png" for index in range(12)]
 
 
@@ -152,31 +153,27 @@ def test_files_tell_the_same(left_out: tuple[str, ...]) -> None:
     scores = scored(example()[:, 0], left_out)
     comparison = compare(example(), NAMES, "a.pth", "b.pth")
     files = result_files("what was scored", scores, comparison)
+    saved = [json.loads(files[f"{name}.json"], parse_constant=pytest.fail) for name in FILES]
+    assert saved == [{"protocol": "what was scored", **scores}, comparison]
     first, second = files["Evaluation.txt"].split("\n\n")
     protocol, *lines, interval = first.splitlines()
     assert protocol == "what was scored"
     low, high = (100 * end for end in scores["miou_95_percent"])
     assert interval == f"mIoU, 95 % interval {low:.2f} to {high:.2f}"
-    percent = {name: float(value) for name, value in (line.rsplit(maxsplit=1) for line in lines)}
-    means = [scores["miou"], *([scores["miou_13"]] if left_out else [])]
-    expected = [*scores["class_iou"].values(), *means]
-    expected += [scores["pixel_accuracy"], scores["mean_accuracy"]]
-    assert list(percent)[:6] == [*NAMES, "mIoU"]
-    assert ("mIoU (13)" in percent) == bool(left_out)
-    shown = [100 * value for value in numbers(expected)]
-    assert list(percent.values()) == pytest.approx(shown, abs=0.005, nan_ok=True)
-    saved = json.loads(files["scores.json"], parse_constant=pytest.fail)
-    assert saved == {"protocol": "what was scored", **scores}
-    assert json.loads(files["compare.json"], parse_constant=pytest.fail) == comparison
+    shown = {name: float(value) / 100 for name, value in (r.rsplit(maxsplit=1) for r in lines)}
+    means = {"mIoU": "miou", **({"mIoU (13)": "miou_13"} if left_out else {})}
+    means |= {"pixel accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy"}
+    expected = scores["class_iou"] | {name: scores[key] for name, key in means.items()}
+    assert list(shown) == list(expected)
+    assert list(shown.values()) == pytest.approx(numbers(expected.values()), abs=6e-5, nan_ok=True)
     a, b, _, *rows, sentence = second.splitlines()
     assert (a, b, sentence) == ("A: a.pth", "B: b.pth", comparison["sentence"])
     assert rows.pop(3).split() == ["never", "-", "-", "-", "-"]
     assert f"{'rare':<14}{0:>8.2f}{0:>8.2f}{0:>8.2f}  0.00 to 0.00" in rows
-    for line in rows:
-        row = comparison["iou"][line.split()[0]]
-        values = [row["a"], row["b"], row["difference"], *row["interval_95_percent"]]
-        words = [float(word) for word in line.split()[1:] if word != "to"]
-        assert words == pytest.approx([100 * number for number in values], abs=0.006)
+    row = comparison["iou"]["mIoU"]
+    values = [row["a"], row["b"], row["difference"], *row["interval_95_percent"]]
+    words = [float(word) / 100 for word in rows[-1].split()[1:] if word != "to"]
+    assert words == pytest.approx(values, abs=6e-5)
 
 
 def test_names_that_are_not_utf_8_survive_in_json() -> None:
