@@ -37,8 +37,7 @@ def predict_own_images(
     """Predict an image, a folder of images, or a video, and write the results.
 
     For images, writes the files of `Outputs` at each image's size and in its subfolder; for a
-    video, STEM_overlay.mp4. legend.png shows what the colors mean. UserError if there is nothing
-    to read, or results would replace images or each other.
+    video, STEM_overlay.mp4. UserError if there is nothing to read.
     """
     if not os.path.exists(source):
         raise UserError(f"no image, folder or video {source}\n  correct the path after --images")

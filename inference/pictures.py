@@ -30,11 +30,8 @@ TILE = 4.0  # inches that a tile is wide, which the size of the letters follows
 GAP = 8  # between tiles, in pixels
 TEXT: dict[str, Any] = {"fontsize": 13, "frameon": False, "borderpad": 0}
 
-Picture = NDArray[np.uint8]
-"""RGB, uint8, (H, W, 3)."""
-
-Tiles = Mapping[str, Picture]
-"""Title -> picture; all of one size."""
+Picture = NDArray[np.uint8]  # RGB, (H, W, 3)
+Tiles = Mapping[str, Picture]  # title -> picture; all of one size
 
 
 def color_map(classes: NDArray[np.uint8], colors: Sequence[Color]) -> Picture:
@@ -109,10 +106,9 @@ def tiles_of(
     picture: Picture, predictions: Sequence[Prediction], space: LabelSpace,
     label: Tensor | None = None, ignore_label: int = 255,
 ) -> dict[str, Picture]:  # fmt: skip
-    """Show everything that is known of an image, at the size of its predictions, one or two.
+    """Return an image and its predictions, one or two; of the last, errors and attention too.
 
-    Returns:
-        Input and predictions; of the last, errors if a pixel has a label, and attention.
+    The label map, (H, W), has the image's size; there are no errors without a labelled pixel.
     """
     *first, classes = [prediction.classes.cpu().numpy() for prediction in predictions]
     tiles, which = {"input": picture}, ""
@@ -147,10 +143,7 @@ def resized(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture:
-    """Put the tiles of each image, ``width`` pixels wide, side by side, and the legend below.
-
-    A tile is at most four times as high as wide.
-    """
+    """Put the tiles of each image, ``width`` pixels wide, side by side, and the legend below."""
     strips = [_strip(tiles, width) for tiles in rows]
     return _stacked([*strips, legend(space, max(strip.shape[1] for strip in strips), width / TILE)])
 
@@ -181,10 +174,7 @@ def _strip(tiles: Tiles, width: int) -> Picture:
 
 @lru_cache(maxsize=8)
 def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
-    """Draw the colors of the classes with their names, in about ``width`` pixels; cached.
-
-    The size of the letters follows from ``inch``, in pixels.
-    """
+    """Draw the colors of the classes with their names; ``width`` and ``inch`` are in pixels."""
     column = 0.6 + 0.12 * max(map(len, space.names))  # inches
     columns = max(1, min(space.num_classes, int(width / inch / column)))
     figure, stream = Figure((1, 1), dpi=inch), io.BytesIO()

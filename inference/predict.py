@@ -57,10 +57,7 @@ class Prediction:
 
 
 def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
-    """Run a SEANet, or a wrapper of one, on a batch; its training mode is restored.
-
-    The images are its input, float32, (B, 3, H, W), on its device; sizes are those of predictions.
-    """
+    """Run a SEANet, or a wrapper of one, on its input, (B, 3, H, W); its mode is restored."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:

@@ -16,8 +16,7 @@ from inference.metrics import class_iou, mean_iou
 RESAMPLES = 10_000
 DRAWS = 1000  # at once, for memory
 
-Values = dict[str, Any]
-"""What a JSON file holds; shares are 0..1, or None if nothing was counted."""
+Values = dict[str, Any]  # of a JSON file; shares are 0..1, or None if nothing was counted
 
 
 def score(
