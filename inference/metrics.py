@@ -12,10 +12,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
     Args:
         prediction: train ids, int64 or uint8, any shape, 0..C-1.
         label: train ids, int64, the same shape; pixels with an id of C or above are left out.
-        num_classes: C.
-
-    Returns:
-        int64, (C, C): rows are the label, columns the prediction.
+        num_classes: C; the counts are int64, (C, C), rows are the label.
     """
     # No boolean indexing and no bincount: both wait for the GPU to know the size of the result.
     cells = (label.clamp(max=num_classes) * num_classes + prediction).flatten()
@@ -25,10 +22,7 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
 
 
 def class_iou(confusion: Tensor) -> Tensor:
-    """Intersection over union of each class.
-
-    Args:
-        confusion: (..., C, C), rows are the label.
+    """Intersection over union of each class of confusion matrices, (..., C, C).
 
     Returns:
         (..., C), 0..1, float64 for a matrix of counts, the matrix's own type for one of floats; nan
@@ -41,12 +35,5 @@ def class_iou(confusion: Tensor) -> Tensor:
 
 
 def mean_iou(confusion: Tensor) -> Tensor:
-    """Mean IoU over the classes that occur in the label or the prediction.
-
-    Args:
-        confusion: (..., C, C), rows are the label.
-
-    Returns:
-        (...), 0..1; nan where nothing was counted.
-    """
+    """Mean of `class_iou` over the classes in the label or the prediction; nan if there is none."""
     return class_iou(confusion).nanmean(-1)

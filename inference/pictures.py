@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from itertools import islice
+from typing import Any
 
 import cv2
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from torch import nn
+from PIL import Image
+from torch import Tensor, nn
 
+from dataset.image_files import read_image
 from dataset.labels import Color, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
-from inference.predict import Prediction, predict
-from model.SEAN import network_input
+from inference.predict import Prediction, predict_dataset
+from utils.errors import UserError
 
-ATTENTION_COLORS, CONFIDENCE_COLORS = "inferno", "viridis"
 # No class of Cityscapes or SYNTHIA has a color like these.
 ERROR_COLORS = {"right": (235, 235, 235), "wrong": (140, 0, 255), "ignored": (0, 0, 0)}
-ERROR, ATTENTION = "error", "attention"  # how titles of tiles begin
-ATTENTION_SCALE = "attention, lowest to highest of the image"
-FLAT = 0.001  # a smaller range of attention is rounding, not structure
-GAP, TITLE, LINE, BAR = 8, 30, 24, 14  # of panels and legends, in pixels
+TILE = 4.0  # inches that a tile is wide, which the size of the letters follows
+GAP = 8  # between tiles, in pixels
+TEXT: dict[str, Any] = {"fontsize": 13, "frameon": False, "borderpad": 0}
 
-Picture = NDArray[np.uint8]
-"""RGB, uint8, (H, W, 3)."""
-
-Tiles = Mapping[str, Picture]
-"""Title -> picture."""
+Picture = NDArray[np.uint8]  # RGB, (H, W, 3)
+Tiles = Mapping[str, Picture]  # title -> picture; all of one size
 
 
 def color_map(classes: NDArray[np.uint8], colors: Sequence[Color]) -> Picture:
@@ -39,29 +42,15 @@ def color_map(classes: NDArray[np.uint8], colors: Sequence[Color]) -> Picture:
 
 
 def error_map(classes: NDArray[np.uint8], label: NDArray[np.uint8], ignore_label: int) -> Picture:
-    """Show where a prediction is wrong, in `ERROR_COLORS`.
-
-    Args:
-        classes: predicted train ids, uint8, (H, W).
-        label: train ids, uint8, (H, W).
-        ignore_label: train id of pixels without a class.
-    """
+    """Show where predicted train ids, uint8, (H, W), are wrong, in `ERROR_COLORS`."""
     kind = np.where(label == ignore_label, 2, classes != label)
     return np.array(list(ERROR_COLORS.values()), np.uint8)[kind]
 
 
 def heat_map(values: NDArray[np.floating], size: tuple[int, int], colors: str) -> Picture:
-    """Show values on one color scale for all images: 0 is its low end, 1 its high end.
-
-    Args:
-        values: (h, w), 0..1.
-        size: W, H of the picture; the values are interpolated bilinearly.
-        colors: name of a matplotlib color map.
-    """
-    table = (matplotlib.colormaps[colors](np.arange(256))[:, :3] * 255).astype(np.uint8)
+    """Show values, (h, w), 0..1, interpolated to W, H, in a matplotlib color map."""
     levels = cv2.resize(np.asarray(values, np.float32), size, interpolation=cv2.INTER_LINEAR)
-    levels *= 256  # this and the next line are matplotlib's own rule
-    return table[np.minimum(levels, 255, out=levels).astype(np.uint8)]
+    return matplotlib.colormaps[colors](levels, bytes=True)[..., :3]
 
 
 def overlay(picture: Picture, layer: Picture, alpha: float = 0.5) -> Picture:
@@ -70,129 +59,79 @@ def overlay(picture: Picture, layer: Picture, alpha: float = 0.5) -> Picture:
 
 
 def attention_over(picture: Picture, attention: NDArray[np.floating]) -> Picture:
-    """Show an attention map, (h, w), over its picture in gray.
-
-    The colors span the map's own range (see `attention_title`): attention close to a constant, as
-    in an early network, would show nothing on a fixed scale.
-    """
+    """Show an attention map, (h, w), over its picture in gray; the colors span the map's range."""
     low, high = attention.min(), attention.max()
-    flat = high - low < FLAT
-    shares = np.full_like(attention, 0.5) if flat else (attention - low) / (high - low)
-    gray = cv2.cvtColor(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return overlay(
-        np.asarray(gray, np.uint8), heat_map(shares, picture.shape[1::-1], ATTENTION_COLORS), 0.6
-    )
+    shares = (attention - low) / max(high - low, 0.001)  # a smaller range is rounding
+    gray = np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+    return overlay(gray, heat_map(shares, picture.shape[1::-1], "inferno"), 0.6)
 
 
-def attention_title(attention: NDArray[np.floating]) -> str:
-    """Say which range the colors of `attention_over` span."""
-    low, high = attention.min(), attention.max()
-    if high - low < FLAT:
-        return f"{ATTENTION} {low:.3f} everywhere"
-    return f"{ATTENTION} {low:.3f} to {high:.3f}"
+def attention_tile(picture: Picture, attention: Tensor) -> tuple[str, Picture]:
+    """Return `attention_over` a picture, and a title that says which range its colors span."""
+    values = attention.float().cpu().numpy()
+    title = f"attention {values.min():.3f} to {values.max():.3f}"
+    return title, attention_over(picture, values)
 
 
-def attention_scale(width: int) -> Picture:
+def attention_scale() -> Picture:
     """Return the colors of `attention_over` on mid gray, lowest to highest from left to right."""
-    return attention_over(np.full((BAR, width, 3), 128, np.uint8), np.linspace(0, 1, width)[None])
+    return attention_over(np.full((16, 256, 3), 128, np.uint8), np.linspace(0, 1, 256)[None])
 
 
-def attention_picture(picture: Picture, attention: NDArray[np.floating]) -> Picture:
-    """Show an attention map, (h, w), over its picture, with the scale below."""
-    width = picture.shape[1]
-    samples = {attention_title(attention): attention_scale(width // 3 + 1)}
-    return _stacked([attention_over(picture, attention), legend(samples, width)])
+def attention_picture(picture: Picture, prediction: Prediction) -> Picture:
+    """Show the attention of a prediction over its picture, with the scale below."""
+    if prediction.attention is None:
+        raise UserError("the checkpoint has no attention\n  leave out --save_attention")
+    title, shown = attention_tile(picture, prediction.attention)
+    return _with_scale(shown, attention_scale(), title)
 
 
-def confidence_picture(confidence: NDArray[np.float32]) -> Picture:
-    """Show the probability of each pixel's class, (H, W), with the scale below."""
-    height, width = confidence.shape
-    length = width // 3 + 1
-    scale = heat_map(np.linspace(0, 1, length)[None], (length, BAR), CONFIDENCE_COLORS)
-    heat = heat_map(confidence, (width, height), CONFIDENCE_COLORS)
-    return _stacked([heat, legend({"confidence, 0 to 1": scale}, width)])
+def confidence_picture(prediction: Prediction) -> Picture:
+    """Show the probability of each pixel's class, with the scale below."""
+    confidence = prediction.confidence.cpu().numpy()
+    shown = heat_map(confidence, confidence.shape[::-1], "viridis")
+    scale = heat_map(np.linspace(0, 1, 256)[None], (256, 16), "viridis")
+    return _with_scale(shown, scale, "confidence 0 to 1")
 
 
-def _stacked(pictures: Sequence[Picture]) -> Picture:
-    """Put pictures below each other; narrower ones get white at their right."""
-    width = max(picture.shape[1] for picture in pictures)
-    return np.concatenate([
-        np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), constant_values=255)
-        for picture in pictures
-    ])  # fmt: skip
+def dataset_tiles(
+    dataset: SegmentationDataset, name: str, label: Tensor, predictions: Sequence[Prediction]
+) -> dict[str, Picture]:
+    """Return `tiles_of` an image, with what `predict_dataset` yields of it."""
+    picture = resized(read_image(dataset.image_folder / name), (label.shape[1], label.shape[0]))
+    return tiles_of(picture, predictions, dataset.label_space, label, dataset.ignore_label)
 
 
 def tiles_of(
-    picture: Picture,
-    prediction: Prediction,
-    label: NDArray[np.uint8] | None,
-    colors: Sequence[Color],
-    ignore_label: int,
-) -> dict[str, Picture]:
-    """Show everything that is known of an image.
+    picture: Picture, predictions: Sequence[Prediction], space: LabelSpace,
+    label: Tensor | None = None, ignore_label: int = 255,
+) -> dict[str, Picture]:  # fmt: skip
+    """Return an image and its predictions, one or two; of the last, errors and attention too.
 
-    Args:
-        picture: RGB, uint8, (H, W, 3).
-        prediction: of the picture, at its size.
-        label: train ids, uint8, (H, W); None if there is no label map.
-        colors: RGB, one per class.
-        ignore_label: train id of pixels without a class.
-
-    Returns:
-        Input and prediction; ground truth and errors if the label map names a class; attention if
-        the network has it, with its range in the title.
+    The label map, (H, W), has the image's size; there are no errors without a labelled pixel.
     """
-    classes = prediction.classes.cpu().numpy()
-    tiles = {"input": picture, "prediction": color_map(classes, colors)}
+    *first, classes = [prediction.classes.cpu().numpy() for prediction in predictions]
+    tiles, which = {"input": picture}, ""
+    if first:
+        tiles["A's prediction"], which = color_map(first[0], space.colors), "B's "
+    tiles[f"{which}prediction"] = color_map(classes, space.colors)
     if label is not None and (label != ignore_label).any():
-        tiles["ground truth"] = color_map(label, colors)
-        tiles[ERROR] = error_map(classes, label, ignore_label)
-    if prediction.attention is not None:
-        attention = prediction.attention.float().cpu().numpy()
-        tiles[attention_title(attention)] = attention_over(picture, attention)
+        truth = label.byte().cpu().numpy()
+        tiles["ground truth"] = color_map(truth, space.colors)
+        tiles[f"{which}errors"] = error_map(classes, truth, ignore_label)
+    if predictions[-1].attention is not None:
+        title, tile = attention_tile(picture, predictions[-1].attention)
+        tiles[title] = tile
     return tiles
-
-
-def compared_tiles(tiles: Tiles, first: Picture) -> dict[str, Picture]:
-    """Show two networks' predictions of an image next to each other.
-
-    Args:
-        tiles: `tiles_of` the second network, B.
-        first: the color map of the first network's prediction, A.
-
-    Returns:
-        Input and both predictions; ground truth and B's errors if ``tiles`` has them.
-    """
-    shown = {
-        "input": tiles["input"],
-        "A's prediction": first,
-        "B's prediction": tiles["prediction"],
-    }
-    if ERROR in tiles:
-        shown |= {"ground truth": tiles["ground truth"], "B's errors": tiles[ERROR]}
-    return shown
-
-
-def predicted_tiles(
-    network: nn.Module, dataset: SegmentationDataset, count: int
-) -> Iterator[tuple[str, dict[str, Picture]]]:
-    """Predict the first images of a data set; yield the name and `tiles_of` each."""
-    device = next(network.parameters()).device
-    colors = dataset.label_space.colors
-    for image, label, name in map(dataset.__getitem__, range(min(count, len(dataset)))):
-        height, width = (image if label is None else label).shape[-2:]
-        images = network_input(image[None].to(device))
-        (prediction,) = predict(network, images, [(height, width)])
-        picture = resized(image.permute(1, 2, 0).numpy(), (width, height))
-        truth = None if label is None else label.numpy()
-        yield name, tiles_of(picture, prediction, truth, colors, dataset.ignore_label)
 
 
 def panels(
     network: nn.Module, dataset: SegmentationDataset, count: int = 3
 ) -> Iterator[tuple[str, Picture]]:
     """Predict the first images of a data set; yield the name and `panel` of each."""
-    for name, tiles in predicted_tiles(network, dataset, count):
+    predicted = predict_dataset([network], dataset, batch_size=1, num_workers=0)
+    for name, label, predictions in islice(predicted, count):
+        tiles = dataset_tiles(dataset, name, label, predictions)
         yield name, panel([tiles], dataset.label_space, 256)
 
 
@@ -204,71 +143,72 @@ def resized(picture: Picture, size: tuple[int, int]) -> Picture:
 
 
 def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture:
-    """Put the tiles of each image side by side under their titles, and a legend below all.
-
-    Args:
-        rows: of each image, the tiles, of one shape; shown at most four times as high as wide.
-        space: names and colors of the classes.
-        width: of a tile, in pixels.
-
-    Returns:
-        RGB, uint8.
-    """
-    font, strips = ImageFont.load_default(16), []
-    for tiles in rows:
-        first = next(iter(tiles.values()))
-        height = max(1, round(width * min(4, first.shape[0] / first.shape[1])))
-        size = (width + GAP) * len(tiles) + GAP, TITLE + height + GAP
-        canvas = Image.new("RGB", size, "white")
-        for index, (title, tile) in enumerate(tiles.items()):
-            left = GAP + index * (width + GAP)
-            place = left + width / 2, TITLE / 2
-            ImageDraw.Draw(canvas).text(place, title, "black", font, anchor="mm")
-            canvas.paste(Image.fromarray(resized(tile, (width, height))), (left, TITLE))
-        strips.append(np.asarray(canvas))
-    width = strips[0].shape[1]
-    strips.append(legend(swatches(space.names, space.colors), width))
-    if any(ERROR in tiles for tiles in rows):
-        strips.append(legend(swatches(ERROR_COLORS, ERROR_COLORS.values()), width, "error map:"))
-    if any(title.startswith(ATTENTION) for tiles in rows for title in tiles):
-        strips.append(legend({ATTENTION_SCALE: attention_scale(120)}, width))
-    return _stacked(strips)
+    """Put the tiles of each image, ``width`` pixels wide, side by side, and the legend below."""
+    strips = [_strip(tiles, width) for tiles in rows]
+    return _stacked([*strips, legend(space, max(strip.shape[1] for strip in strips), width / TILE)])
 
 
-def swatches(names: Iterable[str], colors: Iterable[Color]) -> dict[str, Picture]:
-    """Return a small picture of each color, by name."""
-    return {
-        name: np.full((BAR, 20, 3), color, np.uint8)
-        for name, color in zip(names, colors, strict=True)
-    }
+def _strip(tiles: Tiles, width: int) -> Picture:
+    """Draw a row of tiles; below them, what the colors of errors and of attention mean."""
+    rows, columns = next(iter(tiles.values())).shape[:2]
+    height, inch = max(1, round(width * min(4, rows / columns))), width / TILE  # in pixels
+    foot = GAP if len(tiles) < 3 else 0.42 * inch
+    total = GAP + (width + GAP) * len(tiles), 0.36 * inch + height + foot
+    figure = Figure((total[0] / inch, total[1] / inch), dpi=inch)
+    for index, (title, tile) in enumerate(tiles.items()):
+        place = (GAP + index * (width + GAP)) / total[0], foot / total[1]
+        axes = figure.add_axes((*place, width / total[0], height / total[1]))
+        axes.imshow(resized(tile, (width, height)), aspect="auto", interpolation="nearest")
+        axes.set_title(title, size=15)
+        axes.axis("off")
+        if "errors" in title:
+            where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
+            axes.legend(handles=_patches(ERROR_COLORS), ncols=3, **where, **TEXT)
+        if "attention" in title:
+            scale = axes.inset_axes((0.2, -0.2 * inch / height, 0.6, 0.14 * inch / height))
+            scale.imshow(attention_scale(), aspect="auto")
+            scale.set(xticks=(0, 255), xticklabels=("lowest", "highest"), yticks=())
+            scale.tick_params(length=0, pad=2, labelsize=12)
+    return _drawn(figure)
 
 
-def legend(samples: Mapping[str, Picture], width: int = 384, heading: str = "") -> Picture:
-    """Say what colors mean.
+@lru_cache(maxsize=8)
+def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
+    """Draw the colors of the classes with their names; ``width`` and ``inch`` are in pixels."""
+    column = 0.6 + 0.12 * max(map(len, space.names))  # inches
+    columns = max(1, min(space.num_classes, int(width / inch / column)))
+    figure, stream = Figure((1, 1), dpi=inch), io.BytesIO()
+    colors = dict(zip(space.names, space.colors, strict=True))
+    figure.legend(handles=_patches(colors), ncols=columns, loc="center", **TEXT)
+    figure.savefig(stream, bbox_inches="tight", pad_inches=0.1)
+    return np.asarray(Image.open(stream).convert("RGB"))
 
-    Args:
-        samples: text -> picture, 14 pixels high.
-        width: of the legend, which has as many lines as it takes; it is wider if a sample is.
-        heading: what the samples have in common; before the first.
 
-    Returns:
-        RGB, uint8.
-    """
-    font = ImageFont.load_default(16)
-    widths = [sample.shape[1] + 6 + round(font.getlength(text)) for text, sample in samples.items()]
-    width = max([width, *(GAP + own + GAP for own in widths)])
-    strip = Image.new("RGB", (width, LINE * (len(samples) + 1) + GAP), "white")
-    draw, left, top = ImageDraw.Draw(strip), GAP, 0
-    if heading:
-        draw.text((left, LINE / 2), heading, "black", font, anchor="lm")
-        left += round(font.getlength(heading)) + 12
-    for (text, sample), own in zip(samples.items(), widths, strict=True):
-        right = left + own
-        if left > GAP and right > width - GAP:
-            left, right, top = GAP, GAP + right - left, top + LINE
-        end = left + sample.shape[1]
-        strip.paste(Image.fromarray(sample), (left, top + 5))
-        draw.rectangle((left - 1, top + 4, end, top + 19), outline="darkgray")
-        draw.text((end + 6, top + LINE / 2), text, "black", font, anchor="lm")
-        left = right + 20
-    return np.asarray(strip)[: top + LINE + GAP]
+def _patches(colors: Mapping[str, Color]) -> list[Patch]:
+    """Return a sample of each color for a legend, by name."""
+    faces = {name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in colors.items()}
+    return [Patch(facecolor=face, edgecolor="gray", label=name) for name, face in faces.items()]
+
+
+def _with_scale(picture: Picture, scale: Picture, title: str) -> Picture:
+    """Put a scale with its title below a picture, which keeps its pixels."""
+    strip = Figure((6, 0.35), dpi=max(320, picture.shape[1]) / 6)
+    axes = strip.add_axes((0.02, 0.25, 0.4, 0.5))
+    axes.imshow(scale, aspect="auto")
+    axes.axis("off")
+    strip.text(0.44, 0.47, title, va="center", size=12)
+    return _stacked([picture, _drawn(strip)])
+
+
+def _stacked(pictures: Sequence[Picture]) -> Picture:
+    """Put pictures below each other, on white where they are narrower."""
+    width = max(picture.shape[1] for picture in pictures)
+    free = [((0, 0), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
+    padded = map(partial(np.pad, constant_values=255), pictures, free)
+    return np.concatenate(list(padded))
+
+
+def _drawn(figure: Figure) -> Picture:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]

@@ -24,25 +24,16 @@ from utils.errors import UserError
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network predicts for one image. The tensors stay on its device.
+    """What a network predicts for one image. The tensors stay on its device."""
 
-    Attributes:
-        logits: (C, h, w).
-        attention: (h, w), 0..1; None for a network without attention.
-        size: height and width of the maps below.
-    """
-
-    logits: Tensor
-    attention: Tensor | None
-    size: Sequence[int]
+    logits: Tensor  # (C, h, w)
+    attention: Tensor | None  # (h, w), 0..1; None for a network without attention
+    size: Sequence[int]  # height and width of the maps below
 
     @functools.cached_property
     def classes(self) -> Tensor:
-        """The class of each pixel: train ids, uint8, (H, W).
-
-        The logits are upsampled bilinearly, corners not aligned.
-        """
-        planes = _upsampled(self.logits, self.size)
+        """The class of each pixel: train ids, uint8, (H, W)."""
+        planes = self._upsampled()
         best = next(planes)
         classes = torch.zeros(best.shape, dtype=torch.uint8, device=best.device)
         for index, scores in enumerate(planes, 1):
@@ -53,21 +44,20 @@ class Prediction:
     @property
     def confidence(self) -> Tensor:
         """The probability of each pixel's class: float32, (H, W), 1/C..1."""
-        best = functools.reduce(torch.maximum, _upsampled(self.logits, self.size))
+        best = functools.reduce(torch.maximum, self._upsampled())
         odds = torch.zeros_like(best)  # of all classes to the best
-        for scores in _upsampled(self.logits, self.size):
+        for scores in self._upsampled():
             odds += scores.sub_(best).exp_()
         return odds.reciprocal_()
 
+    def _upsampled(self) -> Iterator[Tensor]:
+        """Yield each class's logits, (H, W): all 19 of a 48-megapixel photograph take gigabytes."""
+        for plane in self.logits.detach().float():
+            yield F.interpolate(plane[None, None], tuple(self.size), mode="bilinear")[0, 0]
+
 
 def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) -> list[Prediction]:
-    """Run a network on a batch; its training mode is restored.
-
-    Args:
-        network: a SEANet, or a wrapper of one.
-        images: the network's input, float32, (B, 3, H, W), on its device.
-        sizes: height and width of the B predictions.
-    """
+    """Run a SEANet, or a wrapper of one, on its input, (B, 3, H, W); its mode is restored."""
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
@@ -82,25 +72,14 @@ def predict(network: nn.Module, images: Tensor, sizes: Sequence[Sequence[int]]) 
 
 
 def predict_dataset(
-    networks: Sequence[nn.Module],
-    dataset: SegmentationDataset,
-    batch_size: int,
+    networks: Sequence[nn.Module], dataset: SegmentationDataset, batch_size: int,
     num_workers: int | None,
-) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:
+) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:  # fmt: skip
     """Predict the images of a data set with each network, at the size of their label maps.
-
-    Args:
-        networks: each as in `predict`; all on one device.
-        dataset: its label maps are read at their own size, or not at all.
-        batch_size: how many images are predicted at once.
-        num_workers: loader processes; None chooses.
 
     Yields:
         The name, the label map (int64, (H, W), on the networks' device; without label maps the
         ignore label everywhere, at the image's size), and the networks' predictions of each image.
-
-    Raises:
-        UserError: an image or label map cannot be read, or an output is not finite.
     """
     device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)
@@ -110,66 +89,41 @@ def predict_dataset(
             shape = image_shape(dataset.image_folder / name)
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
         sizes = [label.shape for label in labels]
-        predictions = [predict(network, images, sizes) for network in networks]
-        for predicted in predictions:
-            _check_finite(predicted, batch.names)
+        predictions = [_finite(predict(net, images, sizes)) for net in networks]
         yield from zip(batch.names, labels, zip(*predictions, strict=True), strict=True)
 
 
 def predict_pictures(
-    network: nn.Module,
-    pictures: Iterable[NDArray[np.uint8]],
-    input_size: tuple[int, int],
+    network: nn.Module, pictures: Iterable[NDArray[np.uint8]], input_size: tuple[int, int],
     batch_size: int,
-) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:
-    """Predict pictures of any sizes, of which at most a batch is in memory.
-
-    Args:
-        network: as in `predict`.
-        pictures: RGB, uint8, (H, W, 3).
-        input_size: width and height that they are stretched to.
-        batch_size: how many are predicted at once.
+) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:  # fmt: skip
+    """Predict pictures (RGB, uint8, (H, W, 3)) of any sizes, with at most a batch in memory.
 
     Yields:
-        Each picture, and its prediction at the picture's size.
-
-    Raises:
-        UserError: an output is not finite.
+        Each picture, and its prediction at its own size; UserError if an output is not finite.
     """
-    device, remaining, done = next(network.parameters()).device, iter(pictures), 0
+    device, remaining = next(network.parameters()).device, iter(pictures)
     while batch := list(islice(remaining, batch_size)):
         resized = np.stack([resize_image(picture, input_size) for picture in batch])
         images = network_input(torch.from_numpy(resized).to(device))
-        sizes = [picture.shape[:2] for picture in batch]
-        predictions = predict(network, images, sizes)
-        _check_finite(
-            predictions, [f"picture {done + index}" for index in range(1, 1 + len(batch))]
+        predictions = predict(network, images, [picture.shape[:2] for picture in batch])
+        yield from zip(batch, _finite(predictions), strict=True)
+
+
+def _finite(predictions: list[Prediction]) -> list[Prediction]:
+    """Return the predictions; UserError if one is not finite: weights that are can overflow."""
+    if not torch.stack([prediction.logits.isfinite().all() for prediction in predictions]).all():
+        raise UserError(
+            "the network's outputs are not finite\n"
+            "  give another checkpoint: this one is damaged, or its training had diverged"
         )
-        yield from zip(batch, predictions, strict=True)
-        done += len(batch)
-
-
-def _check_finite(predictions: Sequence[Prediction], names: Sequence[str]) -> None:
-    """Raise UserError if an output is not finite: weights that are can still overflow."""
-    finite = torch.stack([prediction.logits.isfinite().all() for prediction in predictions])
-    for name, is_finite in zip(names, finite.tolist(), strict=True):
-        if not is_finite:
-            raise UserError(
-                f"the network's outputs are not finite for {name}\n"
-                "  give another checkpoint: this one is damaged, or its training had diverged"
-            )
+    return predictions
 
 
 def confusion(
     network: nn.Module, batches: Iterable[tuple[Tensor, list[Tensor]]], num_classes: int
 ) -> Tensor:
-    """Count the pixels of label maps by class and predicted class.
-
-    Args:
-        network: as in `predict`.
-        batches: the network's input, (B, 3, H, W), and B label maps of train ids, int64, each of
-            its own size, on the network's device.
-        num_classes: C.
+    """Count the pixels of batches, as from `on_device`, by class and predicted class.
 
     Returns:
         int64, (C, C), rows are the label; on the device, so that nothing waits for it.
@@ -183,17 +137,7 @@ def confusion(
     return total
 
 
-def _upsampled(logits: Tensor, size: Sequence[int]) -> Iterator[Tensor]:
-    """Yield each class's logits at size (H, W): all 19 of a large photograph take gigabytes."""
-    for plane in logits.detach().float():
-        yield F.interpolate(plane[None, None], size=tuple(size), mode="bilinear")[0, 0]
-
-
 def on_device(batch: Batch, device: torch.device) -> tuple[Tensor, list[Tensor]]:
-    """Copy a batch to the device and normalize it there.
-
-    Returns:
-        The network's input, float32, (B, 3, H, W), and the label maps as int64.
-    """
+    """Copy a batch to the device: the network's input, (B, 3, H, W), and label maps in int64."""
     images = network_input(batch.images.to(device, non_blocking=True))
     return images, [label.to(device, non_blocking=True).long() for label in batch.labels]

@@ -1,13 +1,10 @@
-"""Confusion matrices of images -> scores, and the texts that hold them."""
+"""Confusion matrices of images -> scores and comparisons: plain values, as their JSON files."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,58 +16,19 @@ from inference.metrics import class_iou, mean_iou
 RESAMPLES = 10_000
 DRAWS = 1000  # at once, for memory
 
-
-@dataclass(frozen=True)
-class Scores:
-    """Scores of a network on a set of images; shares are 0..1, or nan if nothing was counted.
-
-    Attributes:
-        names: of the C classes.
-        confusion: int64, (C, C), of all images; rows are the label.
-        image_miou: mIoU of each image, (N,), nan if its label map names no class.
-        iou: of each class.
-        accuracy: of each class.
-        miou: mean IoU over the classes that occur in the label or the prediction.
-        interval: ends of the bootstrap 95 % interval of ``miou`` over images.
-        miou_13: mean without the classes left out; None if there are none.
-        pixel_accuracy: share of the labelled pixels that are right.
-        mean_accuracy: mean of ``accuracy`` over the classes in the label.
-    """
-
-    names: tuple[str, ...]
-    confusion: Tensor
-    image_miou: tuple[float, ...]
-    iou: tuple[float, ...]
-    accuracy: tuple[float, ...]
-    miou: float
-    interval: tuple[float, float]
-    miou_13: float | None
-    pixel_accuracy: float
-    mean_accuracy: float
-
-    @property
-    def rows(self) -> list[tuple[str, float]]:
-        """Names and shares of all scores but the interval, in the order of the tables."""
-        thirteen = [] if self.miou_13 is None else [("mIoU (13)", self.miou_13)]
-        return [
-            *zip(self.names, self.iou, strict=True),
-            ("mIoU", self.miou),
-            *thirteen,
-            ("pixel accuracy", self.pixel_accuracy),
-            ("mean accuracy", self.mean_accuracy),
-        ]
+Values = dict[str, Any]  # of a JSON file; shares are 0..1, or None if nothing was counted
 
 
-def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()) -> Scores | None:
-    """Score a network from the confusion matrix of each image.
+def score(
+    confusions: Tensor, names: Sequence[str], images: Sequence[str], left_out: Sequence[str] = ()
+) -> Values | None:
+    """Return the values of scores.json but the protocol; None if no pixel has a label.
 
     Args:
-        confusions: int64, (N, C, C), rows are the label.
+        confusions: of each image, int64, (N, C, C), rows are the label.
         names: of the C classes.
+        images: names of the N images.
         left_out: classes that the second mean, ``miou_13``, leaves out.
-
-    Returns:
-        The scores; None if no pixel has a label.
     """
     confusion = confusions.sum(0)
     if not confusion.any():
@@ -78,35 +36,64 @@ def score(confusions: Tensor, names: Sequence[str], left_out: Sequence[str] = ()
     iou = class_iou(confusion)
     right, labelled = confusion.diagonal().double(), confusion.sum(1)
     accuracy = right / labelled
-    low, high = bootstrap(confusions, lambda sums: mean_iou(sums)[:, None])[:, 0].tolist()
+    interval = bootstrap(confusions, lambda sums: mean_iou(sums)[:, None])[:, 0]
     kept = [index for index, name in enumerate(names) if name not in left_out]
-    return Scores(
-        names=tuple(names),
-        confusion=confusion,
-        image_miou=tuple(mean_iou(confusions).tolist()),
-        iou=tuple(iou.tolist()),
-        accuracy=tuple(accuracy.tolist()),
-        miou=iou.nanmean().item(),
-        interval=(low, high),
-        miou_13=iou[kept].nanmean().item() if left_out else None,
-        pixel_accuracy=(right.sum() / labelled.sum()).item(),
-        mean_accuracy=accuracy.nanmean().item(),
-    )
+    return {
+        "miou": iou.nanmean().item(),
+        "miou_95_percent": _plain(interval),
+        **({"miou_13": _plain(iou[kept].nanmean()[None])[0]} if left_out else {}),
+        "pixel_accuracy": (right.sum() / labelled.sum()).item(),
+        "mean_accuracy": accuracy.nanmean().item(),
+        "class_iou": dict(zip(names, _plain(iou), strict=True)),
+        "class_accuracy": dict(zip(names, _plain(accuracy), strict=True)),
+        "image_miou": dict(zip(images, _plain(mean_iou(confusions)), strict=True)),
+        "confusion": confusion.tolist(),
+    }
+
+
+def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -> Values:
+    """Return the values of compare.json, from a paired bootstrap.
+
+    Both networks are scored on the same draws of images, so that images that are hard for both
+    cancel out. What another training seed would change is not in the interval.
+
+    Args:
+        confusions: of each image, with A and with B, int64, (N, 2, C, C); rows are the label.
+        names: of the C classes.
+        first: A's checkpoint.
+        second: B's checkpoint.
+    """
+
+    def shares(sums: Tensor) -> Tensor:
+        return torch.cat([class_iou(sums), mean_iou(sums)[..., None]], -1)  # (..., C + 1)
+
+    a, b = shares(confusions.sum(0))
+    low, high = bootstrap(confusions, lambda sums: shares(sums).diff(dim=1)[:, 0])
+    columns = map(_plain, (a, b, b - a, low, high))
+    rows = {
+        name: {"a": a, "b": b, "difference": difference, "interval_95_percent": [low, high]}
+        for name, a, b, difference, low, high in zip([*names, "mIoU"], *columns, strict=True)
+    }
+    low, high = rows["mIoU"]["interval_95_percent"]
+    beyond = None if low is None else low > 0 or high < 0
+    *_, difference, interval = cells(rows["mIoU"])
+    sentence = f"B - A in mIoU is {difference} points, 95 % interval {interval}: "
+    sentence += {
+        None: "one labelled image is too few to tell a difference from chance.",
+        True: "a difference beyond chance; other training seeds may differ more.",
+        False: "no difference beyond chance.",
+    }[beyond]
+    return {"a": first, "b": second, "beyond_chance": beyond, "sentence": sentence, "iou": rows}
 
 
 def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tensor:
     """Estimate how far statistics would move with other images of the same kind.
 
-    Percentile bootstrap (Efron, 1979) with a fixed seed: N images are drawn with replacement
-    `RESAMPLES` times, and the statistics are computed on the sum of each draw's matrices.
-
-    Args:
-        confusions: int64, (N, ...): of each image; images without a labelled pixel are left out.
-        statistic: maps R sums, float64, (R, ...), to R values of K statistics, (R, K).
+    Percentile bootstrap (Efron, 1979) with a fixed seed, over images with a labelled pixel. The
+    statistics, (R, K), are functions of R sums of matrices, float64, (R, ...).
 
     Returns:
-        The ends of the 95 % intervals, float64, (2, K); draws where a statistic is nan are left
-        out of its interval. nan for fewer than two images.
+        The ends of the 95 % intervals, float64, (2, K); nan for fewer than two images.
     """
     labelled = confusions[confusions.flatten(1).sum(1) > 0]
     count, shape = len(labelled), labelled.shape[1:]
@@ -122,56 +109,46 @@ def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tens
     return torch.cat(values).nanquantile(ends, 0)
 
 
-def score_files(scores: Scores | None, protocol: str, images: Sequence[str]) -> dict[str, str]:
-    """Return the files that hold the scores, by name.
-
-    Args:
-        scores: of N images.
-        protocol: what was scored and how, in a line.
-        images: the N images' names.
-
-    Returns:
-        Evaluation.txt, with the protocol and a line per score in percent; if there are scores,
-        scores.json and scores.csv as well.
-    """
-    text = f"{protocol}\n"
-    if scores is None:
-        return {"Evaluation.txt": text}
-    low, high = scores.interval
-    shown = "needs two labelled images"
-    if not math.isnan(low):
-        shown = f"{100 * low:.2f} to {100 * high:.2f}"
-    text += "".join(f"{name:<14} {100 * value:6.2f}\n" for name, value in scores.rows)
-    text += f"mIoU, 95 % interval {shown}\n"
-    stream = io.StringIO()
-    interval = ("mIoU 95 % interval from", low), ("mIoU 95 % interval to", high)
-    table = [("score", "value"), *scores.rows, *interval]
-    csv.writer(stream, lineterminator="\n").writerows(table)
-    return {
-        "Evaluation.txt": text,
-        "scores.json": json_table(scores, protocol, images),
-        "scores.csv": stream.getvalue(),
-    }
+def result_files(protocol: str, scores: Values | None, comparison: Values | None) -> dict[str, str]:
+    """Return the files that hold the scores, by name; the protocol says in a line what they are."""
+    text, files = f"{protocol}\n", {}
+    if scores:
+        rows = scores["class_iou"] | {"mIoU": scores["miou"]}
+        rows |= {"mIoU (13)": scores["miou_13"]} if "miou_13" in scores else {}
+        rows |= {key.replace("_", " "): scores[key] for key in ("pixel_accuracy", "mean_accuracy")}
+        for name, share in rows.items():
+            text += f"{name:<14} {percent(share, 'nan', '.2f'):>6}\n"
+        low, high = (percent(end, "", ".2f") for end in scores["miou_95_percent"])
+        text += (
+            f"mIoU, 95 % interval {f'{low} to {high}' if low else 'needs two labelled images'}\n"
+        )
+        values = {"protocol": protocol, **scores}
+        files["scores.json"] = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    if comparison:
+        table = {"IoU in %": ["A", "B", "B - A", "95 % interval"]}
+        table |= {name: cells(row) for name, row in comparison["iou"].items()}
+        text += f"\nA: {comparison['a']}\nB: {comparison['b']}\n"
+        for name, (a, b, difference, interval) in table.items():
+            text += f"{name:<14}{a:>8}{b:>8}{difference:>8}  {interval}\n"
+        text += f"{comparison['sentence']}\n"
+        files["compare.json"] = json.dumps(comparison, indent=1, allow_nan=False) + "\n"
+    return {"Evaluation.txt": text, **files}
 
 
-def json_table(scores: Scores, protocol: str, images: Sequence[str]) -> str:
-    """Return all scores as JSON, shares 0..1; null if nothing was counted."""
-    values = {
-        "protocol": protocol,
-        "miou": scores.miou,
-        "miou_95_percent": scores.interval,
-        **({} if scores.miou_13 is None else {"miou_13": scores.miou_13}),
-        "pixel_accuracy": scores.pixel_accuracy,
-        "mean_accuracy": scores.mean_accuracy,
-        "class_iou": dict(zip(scores.names, scores.iou, strict=True)),
-        "class_accuracy": dict(zip(scores.names, scores.accuracy, strict=True)),
-        "image_miou": dict(zip(images, scores.image_miou, strict=True)),
-        "confusion": scores.confusion.tolist(),
-    }
-    return as_json(values)
+def cells(row: Values) -> list[str]:
+    """Return A, B, difference and interval in percent, as shown in tables."""
+    low, high = (percent(end, "", "+.2f") for end in row["interval_95_percent"])
+    values = [percent(row[name], "-", ".2f") for name in ("a", "b")]
+    return [*values, percent(row["difference"], "-", "+.2f"), f"{low} to {high}" if low else "-"]
 
 
-def as_json(values: dict[str, Any]) -> str:
-    """Return plain values as JSON, with null for nan, which JSON does not have."""
-    values = json.loads(json.dumps(values), parse_constant=lambda _: None)
-    return json.dumps(values, indent=1) + "\n"
+def percent(share: float | None, missing: str = "-", form: str = ".1f") -> str:
+    """Return a share in percent, or ``missing`` for None and nan."""
+    if share is None or math.isnan(share):
+        return missing
+    text = f"{100 * share:{form}}"
+    return text if float(text) else text.lstrip("+-")
+
+
+def _plain(values: Tensor) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]

@@ -1,4 +1,4 @@
-"""evaluation.py: variants of the network, other splits, missing labels, mistakes."""
+"""evaluation.py: variants of the network, comparison, missing labels, own images, mistakes."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import evaluation
-from dataset.labels import CLASSES_16, LabelSpace
+from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
 from model.SEAN import SEANet
-from tests.runs import Capture, refusal, run_main, save_network, scoring_words
+from tests.runs import Capture, contents, refusal, run_main, save_network, scoring_words
 from tests.test_evaluation import SIZE, read, run, stems
 from tests.test_own_images import SPACE
+from tests.test_report import Page
 
 PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
 
@@ -24,24 +27,31 @@ PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report"
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of small networks, which say what they are."""
-    folder = tmp_path_factory.mktemp("small\n\033")  # messages keep to their lines
+    folder = tmp_path_factory.mktemp("small")
     torch.manual_seed(0)
     own = LabelSpace(CLASSES_16.names[::-1], CLASSES_16.colors)
-    for name, space, variant in (
-        ("plain", CLASSES_16, {}),
-        ("ablation", CLASSES_16, {"use_attention": False, "classifier_branches": 1}),
-        ("four", CLASSES_16, {"classifier_branches": 4}),
-        ("reversed", own, {}),
-        ("three", SPACE, {}),
+    for name, space, size, variant in (
+        ("plain", CLASSES_16, SIZE, {}),
+        ("ablation", CLASSES_16, SIZE, {"use_attention": False, "classifier_branches": 1}),
+        ("four", CLASSES_16, SIZE, {"classifier_branches": 4}),
+        ("19", CLASSES_19, SIZE, {}),
+        ("large", CLASSES_16, (128, 64), {}),
+        ("reversed", own, SIZE, {}),
+        ("three", SPACE, SIZE, {}),
     ):
-        network = SEANet(space.num_classes, width=1 / 16, **variant)
-        save_network(folder / f"{name}.pth", network, space, SIZE)
+        network = SEANet(space.num_classes, width=1 / 16, **variant)  # type: ignore[arg-type]
+        for branch in network.classifier.conv2d_list:
+            torch.nn.init.normal_(branch.weight, std=10)  # type: ignore[arg-type]
+        save_network(folder / f"{name}.pth", network, space, size)
+    state = torch.load(folder / "plain.pth")
+    for name in state:  # each is finite, and their sums are not
+        state[name] *= 1e12 if name.endswith("weight") else 1
+    torch.save(state, folder / "overflows.pth")
     return folder
 
 
-def refused(capsys: Capture, checkpoint: Path, data: Path, folder: Path, *more: object) -> str:
-    """The message of a mistake."""
-    return refusal(capsys, evaluation.main, *scoring_words(checkpoint, data, folder, *more))
+def json_of(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 @pytest.mark.parametrize(
@@ -87,28 +97,54 @@ def test_without_labels_it_predicts_and_says_so(
             size = Image.open(unlabelled / f"leftImg8bit/test/demo/{stem}.png").size
             Image.new("L", size, 3).save(label_folder / name)
     folder.mkdir()
-    earlier = ("scores.json", "scores.csv", "Evaluation.txt")
-    for name in earlier:
+    for name in ("scores.json", "compare.json", "Evaluation.txt"):
         (folder / name).write_text("of an earlier run")
-    (folder / ".written.json").write_text(json.dumps(earlier))
     more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
     run(small / "plain.pth", unlabelled, folder, *more, *PICTURES)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
-    reason = "hold no pixel of a class" if void else "gtFine/test are missing"
-    assert re.search(f"nothing was scored: .*{reason}", text)
+    assert re.search("nothing was scored: no label maps with a class in .*gtFine/test", text)
     assert text in capsys.readouterr().out
     assert len(text.splitlines()) == 1
-    assert not list(folder.glob("scores.*"))
+    assert not list(folder.glob("*.json"))
     assert "<table" not in page
     assert "ground truth" not in page
     shapes = [read(folder / f"label_ids/{s}.png").shape for s in stems(unlabelled, "test")]
     assert shapes == [(64, 128), (60, 100)]  # the images' own sizes
 
 
-def test_another_split_is_scored(small: Path, cityscapes: Path, tmp_path: Path) -> None:
-    run(small / "plain.pth", cityscapes, tmp_path, "--split", "train")
-    protocol = (tmp_path / "Evaluation.txt").read_text().splitlines()[0]
-    assert f"3 images of {cityscapes / 'leftImg8bit/train'} (split train)" in protocol
+# --- comparison -------------------------------------------------------------------------------
+
+
+def test_both_are_scored_as_each_alone(
+    small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """Networks of other variants; label maps and scores are those of B."""
+    a, b, both = tmp_path / "ablation", tmp_path / "plain", tmp_path / "both"
+    for folder in (a, b):
+        run(small / f"{folder.name}.pth", cityscapes, folder)
+    capsys.readouterr()
+    more = ("--compare", small / "ablation.pth", "--report", "--batch_size", 2)
+    run(small / "plain.pth", cityscapes, both, *more)
+    alone = [json_of(folder / "scores.json") for folder in (a, b)]
+    result = json_of(both / "compare.json")
+    for name, scores in zip("ab", alone, strict=True):
+        ious = {row: values[name] for row, values in result["iou"].items()}
+        assert ious == {**scores["class_iou"], "mIoU": scores["miou"]}
+    texts = ("Evaluation.txt", "compare.json", "report.html", ".lock")
+    assert contents(both, *texts) == contents(b, *texts)
+    text = (both / "Evaluation.txt").read_text()
+    assert text.startswith((b / "Evaluation.txt").read_text())
+    assert text in capsys.readouterr().out
+    page = Page((both / "report.html").read_text())
+    assert any(text.startswith(result["sentence"]) for text in page.text("p"))
+    titles = ["input", "A's prediction", "B's prediction", "ground truth", "B's errors"]
+    assert page.text("figcaption")[:5] == titles
+    images = list(alone[0]["image_miou"])
+    first, second = (np.array(list(scores["image_miou"].values())) for scores in alone)
+    ranked = [text.split(". ")[1] for text in page.text("h3")]
+    assert ranked == [images[index] for index in np.argsort(-np.abs(second - first))]
+    run(small / "plain.pth", cityscapes, both)
+    assert not (both / "compare.json").exists(), "of an earlier run"
 
 
 # --- mistakes ---------------------------------------------------------------------------------
@@ -122,61 +158,45 @@ def test_folders_that_cannot_be_scored_are_refused(
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
     for root, split, fragment in (
         (unlabelled, "test", "1 of 2 images has no label map"),
-        (unlabelled, "val", "evaluation.py --images"),
-        (unlabelled / "leftImg8bit/test", "val", "give --images"),
+        (unlabelled, "val", "no images under"),
     ):
         more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
-        assert fragment in refused(capsys, *more)
+        assert fragment in refusal(capsys, evaluation.main, *scoring_words(*more))
 
 
 @pytest.mark.parametrize(
     ("name", "more", "fragment"),
     [
         ("plain", ["--images", "x" * 300], "no image, folder or video xxx"),
-        ("three", [], "is a checkpoint for 3 classes; Cityscapes is labelled for 19 or 16"),
+        ("plain", ["--images", "Figure", "--report"], "leave out --compare and --report"),
+        ("three", [], "3 classes other than those of Cityscapes (19 or 16)"),
         ("ablation", ["--save_attention"], "leave out --save_attention"),
-        ("plain", ["--images", "Figure", "--data_list", "x"], "takes no --data_list (it names"),
         ("no", [], "no.pth\n  train first"),
         ("plain", ["--no_attention"], "--no_attention contradicts"),
         ("plain", ["--input_size", "128,64"], "trained with 64,32"),
         ("plain", ["--classifier_branches", 4], "--classifier_branches contradicts"),
         ("plain", ["--num-classes", 19], "trained with 16 classes"),
         ("plain", ["--ignore-label", 15], "--ignore_label 15 is the train id of a class"),
-        ("reversed", [], "is a checkpoint for 16 classes; Cityscapes is labelled for 19 or 16"),
+        ("reversed", [], "16 classes other than those of Cityscapes"),
+        ("plain", ["--compare", "19.pth"], "differ in their classes or input size"),
+        ("plain", ["--compare", "large.pth"], "differ in their classes or input size"),
+        ("plain", ["--compare", "reversed.pth"], "other than those of Cityscapes"),
+        ("plain", ["--compare", "overflows.pth"], "outputs are not finite"),
+        ("overflows", ["--images", "photo.png"], "outputs are not finite"),
     ],
 )
-def test_what_contradicts_the_checkpoint_is_refused(
-    name: str, more: list[object], fragment: str,
-    small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture,
+def test_what_would_be_wrong_in_silence_is_refused(
+    name: str, more: list[object], fragment: str, small: Path, cityscapes: Path, tmp_path: Path,
+    capfd: Capture, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Scores with the wrong variant, input size or classes would be wrong in silence."""
-    message = refused(capsys, small / f"{name}.pth", cityscapes, tmp_path / "maps", *more)
+    Image.new("RGB", (64, 32), "red").save(small / "photo.png")
+    monkeypatch.chdir(small)
+    words = scoring_words(small / f"{name}.pth", cityscapes, tmp_path / "maps", *more)
+    assert run_main(evaluation.main, *words) == 2
+    message = capfd.readouterr().err.rpartition("error: ")[2]
     assert fragment in message
     assert len(message.splitlines()) == 2
-    assert not (tmp_path / "maps").exists()
-
-
-@pytest.mark.parametrize("more", [(), ("--compare", "plain.pth"), ("--images", "a.png")])
-def test_weights_that_overflow_are_refused(
-    more: tuple[str, ...], small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """Each is finite, and their sums are not; with --compare, A's or B's."""
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", (64, 32), "red").save("a.png")
-    state = torch.load(small / "plain.pth")
-    whole, large = tmp_path / "plain.pth", tmp_path / "large.pth"
-    torch.save(state, whole)
-    for name in state:
-        state[name] *= 1e12 if name.endswith("weight") else 1
-    torch.save(state, large)
-    shown = "picture 1" if "--images" in more else r"demo/demo_000000_\w+\.png"
-    networks = [(large, more)] + [(whole, ("--compare", large))] * ("--compare" in more)
-    for checkpoint, options in networks:
-        words = scoring_words(checkpoint, cityscapes, tmp_path / "maps", *options)
-        assert run_main(evaluation.main, *words) == 2
-        last = "\n".join(capsys.readouterr().err.splitlines()[-2:])  # below the bar
-        assert re.match(rf"error: the network's outputs are not finite for {shown}\n  ", last)
+    assert not list((tmp_path / "maps").glob("*.txt"))
 
 
 # --- own images -------------------------------------------------------------------------------
@@ -191,18 +211,29 @@ def test_own_images_need_the_checkpoint_alone(
     with torch.no_grad():
         for parameter in network.classifier.parameters():
             parameter.zero_()
-        network.classifier.conv2d_list[0].bias[-1] = 1
+        network.classifier.conv2d_list[0].bias[-1] = 1  # type: ignore[index]
     photos, maps = tmp_path / "photos", tmp_path / "maps"
     checkpoint = save_network(tmp_path / "net.pth", network, space, SIZE)
     photos.mkdir()
     Image.new("RGB", (37, 23)).save(photos / "a.jpg")
     run(checkpoint, tmp_path / "no data", maps, "--images", photos)
-    assert {path.name for path in maps.iterdir() if path.name[0] != "."} == {
-        "a.png", "a_color.png", "a_overlay.png", "legend.png"
-    }  # fmt: skip
+    names = {"a.png", "a_color.png", "a_overlay.png", "legend.png"}
+    assert contents(maps, ".lock").keys() == names
     assert read(maps / "a.png").shape == (23, 37)
     assert (read(maps / "a.png") == space.num_classes - 1).all()
     assert (read(maps / "a_color.png") == space.colors[-1]).all()
-    out = capsys.readouterr().out
-    assert "nothing was scored" in out
-    assert "mIoU" not in out
+    assert "nothing was scored" in capsys.readouterr().out
+
+
+def test_equal_image_names_keep_their_folders(
+    small: Path, cityscapes: Path, tmp_path: Path
+) -> None:
+    for part, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        source = sorted((cityscapes / part / "val/demo").glob(f"*_{ending}.png"))[0]
+        for city in ("a", "b"):
+            target = tmp_path / f"data/{part}/val/{city}/1_{ending}.png"
+            target.parent.mkdir(parents=True)
+            shutil.copy(source, target)
+    run(small / "plain.pth", tmp_path / "data", tmp_path / "maps")
+    names = [f"{city}/1_leftImg8bit{end}.png" for city in "ab" for end in ("", "_color")]
+    assert sorted(contents(tmp_path / "maps", ".lock", "Evaluation.txt", "scores.json")) == names

@@ -56,20 +56,6 @@ def test_confidence_is_the_probability_of_the_class() -> None:
     torch.testing.assert_close(prediction.confidence.double(), share, atol=1e-6, rtol=0)
 
 
-def test_one_class_at_a_time_is_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All 19 of a photograph of 48 megapixels would take 3.6 GB."""
-    enlarged, interpolate = [], F.interpolate
-
-    def measured(*arguments: Any, **options: Any) -> torch.Tensor:
-        enlarged.append(interpolate(*arguments, **options).numel())
-        return interpolate(*arguments, **options)
-
-    monkeypatch.setattr(F, "interpolate", measured)
-    prediction = Prediction(torch.randn(19, 4, 8), None, (32, 64))
-    assert prediction.confidence.shape == prediction.classes.shape
-    assert set(enlarged) == {32 * 64}
-
-
 def test_a_batch_is_predicted_image_by_image(network: SEANet) -> None:
     sizes = [(32, 64), (7, 9), (50, 40)]
     with torch.no_grad():

@@ -1,117 +1,182 @@
-"""Scores from confusion matrices, against loops; of the interval, see test_compare."""
+"""Scores and comparisons from confusion matrices, against loops and a naive paired bootstrap."""
 
 from __future__ import annotations
 
-import csv
 import json
-import math
 import os
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from inference.scores import Scores, score, score_files
+from inference.scores import compare, result_files, score
 
-NAMES = ("road", "wall", "sky", "never")
+NAMES = ("road", "wall", "sky", "never", "rare")
+FILES = ("scores", "compare")
+IMAGES = [f"{index}.png" for index in range(12)]
 
 
-def example() -> torch.Tensor:
-    """12 matrices of 4 classes; the last class is in no label, and image 3 has no label at all."""
+def example(gain: int = 4) -> torch.Tensor:
+    """12 pairs of matrices, of A and of B, which labels ``gain`` pixels better per class and image.
+
+    The fourth class is nowhere, the fifth in one image, and image 3 has no label.
+    """
     generator = torch.Generator().manual_seed(1)
-    confusions = torch.randint(0, 200, (12, 4, 4), generator=generator)
-    confusions += torch.diag(torch.tensor([900, 90, 300, 0]))
-    confusions[:, 3] = 0
-    confusions[:, :, 3] = 0
-    confusions[3] = 0
-    return confusions
+    first = torch.randint(20, 200, (12, 5, 5), generator=generator)
+    first += torch.diag(torch.tensor([900, 90, 300, 0, 0]))
+    first[:, 3] = first[:, :, 3] = first[:, 4] = first[:, :, 4] = 0
+    first[5, 4, :3] = 50
+    first[3] = 0
+    noise = torch.randint(-15, 16, (12, 3), generator=generator)
+    noise[3] = 0
+    second = first.clone()
+    for index in range(3):  # pixels move from wrong to right, or back
+        moved = noise[:, index] + gain * (first[:, index].sum(1) > 0)
+        second[:, index, index] += moved
+        second[:, index, (index + 1) % 3] -= moved
+    assert (second >= 0).all()
+    return torch.stack([first, second], 1)
 
 
-def scored(confusions: torch.Tensor, left_out: tuple[str, ...] = ()) -> Scores:
-    scores = score(confusions, NAMES, left_out)
+def scored(confusions: torch.Tensor, left_out: tuple[str, ...] = ()) -> dict[str, Any]:
+    scores = score(confusions, NAMES, IMAGES[: len(confusions)], left_out)
     assert scores is not None
     return scores
 
 
-def naive_iou(counts: list[list[int]]) -> list[float]:
-    classes = range(len(counts))
-    values = []
+def naive_iou(counts: list[list[int]]) -> list[float | None]:
+    values, classes = list[float | None](), range(len(counts))
     for index in classes:
         row, column = sum(counts[index]), sum(counts[other][index] for other in classes)
         union = row + column - counts[index][index]
-        values.append(counts[index][index] / union if union else math.nan)
+        values.append(counts[index][index] / union if union else None)
     return values
 
 
-def naive_mean(values: list[float]) -> float:
-    kept = [value for value in values if not math.isnan(value)]
+def naive_mean(values: list[float | None]) -> float:
+    kept = [value for value in values if value is not None]
     return sum(kept) / len(kept)
 
 
-def test_against_loops() -> None:
-    confusions = example()
+def naive_shares(counts: np.ndarray) -> list[float]:
+    """IoU of each class, then their mean."""
+    iou = naive_iou(counts.tolist())
+    return numbers([*iou, naive_mean(iou)])
+
+
+def numbers(values: Iterable[float | None]) -> list[float]:
+    return [np.nan if value is None else value for value in values]
+
+
+approx = partial(pytest.approx, rel=1e-12, nan_ok=True)
+
+
+def test_scores_against_loops() -> None:
+    confusions = example()[:, 0]
     scores = scored(confusions, ("wall",))
     counts = confusions.sum(0).tolist()
     iou = naive_iou(counts)
-    assert scores.confusion.tolist() == counts
-    assert scores.iou == pytest.approx(iou, rel=1e-12, nan_ok=True)
-    assert scores.miou == pytest.approx(sum(iou[:3]) / 3, rel=1e-12)
-    low, high = scores.interval
-    assert low < scores.miou < high
-    assert scores.miou_13 == pytest.approx((iou[0] + iou[2]) / 2, rel=1e-12)
-    right, rows = [counts[i][i] for i in range(4)], [sum(row) for row in counts]
-    assert scores.pixel_accuracy == pytest.approx(sum(right) / sum(rows), rel=1e-12)
-    accuracy = [right[i] / rows[i] for i in range(3)]
-    assert scores.accuracy[:3] == pytest.approx(accuracy, rel=1e-12)
-    assert scores.mean_accuracy == pytest.approx(sum(accuracy) / 3, rel=1e-12)
-    assert math.isnan(scores.iou[3])
-    assert math.isnan(scores.accuracy[3])
-    assert math.isnan(scores.image_miou[3])
-    assert scores.image_miou[5] == pytest.approx(naive_mean(naive_iou(confusions[5].tolist())))
+    assert scores["confusion"] == counts
+    assert numbers(scores["class_iou"].values()) == approx(numbers(iou))
+    assert scores["miou"] == pytest.approx(naive_mean(iou), rel=1e-12)
+    low, high = scores["miou_95_percent"]
+    assert low < scores["miou"] < high
+    assert scores["miou_13"] == pytest.approx(naive_mean([iou[0], *iou[2:]]), rel=1e-12)
+    right, rows = [counts[i][i] for i in range(5)], [sum(row) for row in counts]
+    assert scores["pixel_accuracy"] == pytest.approx(sum(right) / sum(rows), rel=1e-12)
+    accuracy = [r / row if row else None for r, row in zip(right, rows, strict=True)]
+    assert numbers(scores["class_accuracy"].values()) == approx(numbers(accuracy))
+    assert scores["mean_accuracy"] == pytest.approx(naive_mean(accuracy), rel=1e-12)
+    assert scores["image_miou"]["3.png"] is None
+    assert scores["image_miou"]["5.png"] == pytest.approx(
+        naive_mean(naive_iou(confusions[5].tolist()))
+    )
+
+
+def test_nothing_labelled_is_not_scored() -> None:
+    assert score(example()[3:4, 0], NAMES, IMAGES[:1]) is None
+    assert result_files("nothing", None, None) == {"Evaluation.txt": "nothing\n"}
+
+
+def test_against_a_naive_paired_bootstrap() -> None:
+    pairs = example().numpy()
+    rows = compare(torch.from_numpy(pairs), NAMES, "a.pth", "b.pth")["iou"]
+    assert list(rows) == [*NAMES, "mIoU"]
+    first, second = (naive_shares(pairs[:, network].sum(0)) for network in (0, 1))
+    labelled, draws = np.delete(pairs, 3, axis=0), np.random.default_rng(7)
+    differences = []
+    for _ in range(4000):
+        total = sum(labelled[draws.integers(11)] for _ in range(11))
+        differences.append(np.subtract(naive_shares(total[1]), naive_shares(total[0])))
+    columns = zip(rows, first, second, np.array(differences).T, strict=True)
+    for name, a, b, values in columns:
+        if name == "never":
+            assert rows[name]["interval_95_percent"] == [None, None]
+            continue
+        assert rows[name]["a"] == pytest.approx(a, rel=1e-12)
+        assert rows[name]["b"] == pytest.approx(b, rel=1e-12)
+        assert rows[name]["difference"] == pytest.approx(b - a, abs=1e-12)
+        low, high = np.nanpercentile(values, (2.5, 97.5))
+        ends = rows[name]["interval_95_percent"]
+        assert ends == pytest.approx([low, high], abs=0.08 * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("gain", "beyond", "words"),
+    [(15, True, "a difference beyond"), (-15, True, "a difference beyond"), (0, False, "no diff")],
+)
+def test_the_sentence(gain: int, beyond: bool, words: str) -> None:
+    comparison = compare(example(gain), NAMES, "a.pth", "b.pth")
+    low, high = comparison["iou"]["mIoU"]["interval_95_percent"]
+    assert comparison["beyond_chance"] is beyond
+    assert (low > 0 or high < 0) is beyond
+    assert f"{100 * low:+.2f} to {100 * high:+.2f}: {words}" in comparison["sentence"]
 
 
 def test_one_image_has_no_interval() -> None:
     confusions = example()[2:4]  # the second has no label
-    scores = scored(confusions)
-    assert all(math.isnan(end) for end in scores.interval)
-    assert scores.miou == scores.image_miou[0]
-    text = score_files(scores, "", ["a.png", "b.png"])["Evaluation.txt"]
+    comparison = compare(confusions, NAMES, "a.pth", "b.pth")
+    assert comparison["beyond_chance"] is None
+    scores = scored(confusions[:, 0])
+    assert scores["miou_95_percent"] == [None, None]
+    assert scores["miou"] == scores["image_miou"]["0.png"]
+    text = result_files("", scores, comparison)["Evaluation.txt"]
     assert "mIoU, 95 % interval needs two labelled images\n" in text
+    assert "too few" in text
 
 
 @pytest.mark.parametrize("left_out", [(), ("wall",)])
 def test_files_tell_the_same(left_out: tuple[str, ...]) -> None:
-    confusions = example()
-    scores = scored(confusions, left_out)
-    order = [*NAMES, "mIoU", *(["mIoU (13)"] if left_out else []), "pixel accuracy"]
-    order += ["mean accuracy"]
-    images = [f"{index}.png" for index in range(12)]
-    files = score_files(scores, "what was scored", images)
-    protocol, *lines, interval = files["Evaluation.txt"].splitlines()
+    scores = scored(example()[:, 0], left_out)
+    comparison = compare(example(), NAMES, "a.pth", "b.pth")
+    files = result_files("what was scored", scores, comparison)
+    saved = [json.loads(files[f"{name}.json"], parse_constant=pytest.fail) for name in FILES]
+    assert saved == [{"protocol": "what was scored", **scores}, comparison]
+    first, second = files["Evaluation.txt"].split("\n\n")
+    protocol, *lines, interval = first.splitlines()
     assert protocol == "what was scored"
-    percent = dict(line.rsplit(maxsplit=1) for line in lines)
-    rows = list(csv.reader(files["scores.csv"].splitlines()))
-    low, high = (100 * float(value) for _, value in rows[-2:])
+    low, high = (100 * end for end in scores["miou_95_percent"])
     assert interval == f"mIoU, 95 % interval {low:.2f} to {high:.2f}"
-    ends = dict(rows[-2:])
-    rows = rows[:-2]
-    assert rows[0] == ["score", "value"]
-    assert [name for name, _ in rows[1:]] == list(percent) == order
-    for name, value in rows[1:]:
-        assert float(percent[name]) == pytest.approx(100 * float(value), abs=0.005, nan_ok=True)
-    table = json.loads(files["scores.json"], parse_constant=pytest.fail)
-    values = dict(rows)
-    assert table["protocol"] == "what was scored"
-    assert table["miou"] == float(values["mIoU"])
-    assert table["miou_95_percent"][1] == float(ends["mIoU 95 % interval to"])
-    assert ("miou_13" in table) == bool(left_out)
-    assert table["class_iou"] == dict(zip(NAMES, [*scores.iou[:3], None], strict=True))
-    assert table["class_accuracy"]["sky"] == scores.accuracy[2]
-    assert table["image_miou"]["3.png"] is None
-    assert table["image_miou"]["5.png"] == scores.image_miou[5]
-    assert table["confusion"] == confusions.sum(0).tolist()
+    shown = {name: float(value) / 100 for name, value in (r.rsplit(maxsplit=1) for r in lines)}
+    means = {"mIoU": "miou", **({"mIoU (13)": "miou_13"} if left_out else {})}
+    means |= {"pixel accuracy": "pixel_accuracy", "mean accuracy": "mean_accuracy"}
+    expected = scores["class_iou"] | {name: scores[key] for name, key in means.items()}
+    assert list(shown) == list(expected)
+    assert list(shown.values()) == pytest.approx(numbers(expected.values()), abs=6e-5, nan_ok=True)
+    a, b, _, *rows, sentence = second.splitlines()
+    assert (a, b, sentence) == ("A: a.pth", "B: b.pth", comparison["sentence"])
+    assert rows.pop(3).split() == ["never", "-", "-", "-", "-"]
+    assert f"{'rare':<14}{0:>8.2f}{0:>8.2f}{0:>8.2f}  0.00 to 0.00" in rows
+    row = comparison["iou"]["mIoU"]
+    values = [row["a"], row["b"], row["difference"], *row["interval_95_percent"]]
+    words = [float(word) / 100 for word in rows[-1].split()[1:] if word != "to"]
+    assert words == pytest.approx(values, abs=6e-5)
 
 
 def test_names_that_are_not_utf_8_survive_in_json() -> None:
     name = os.fsdecode(b"caf\xe9.png")
-    written = score_files(scored(example()[:1]), "", [name])["scores.json"].encode()
-    assert name in json.loads(written)["image_miou"]
+    files = result_files("", score(example()[:1, 0], NAMES, [name]), None)
+    assert name in json.loads(files["scores.json"].encode())["image_miou"]

@@ -83,7 +83,7 @@ def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
             raise failed if isinstance(failed, OSError) else OSError(str(error)) from None
 
 
-def load_tensors(path: str | Path, _most_bytes: int = 0) -> Any:
+def load_tensors(path: str | Path) -> Any:
     """Read tensors, on the CPU, and plain values, after checking checksums; no code in it is run.
 
     Raises:
@@ -145,14 +145,3 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
         with contextlib.suppress(OSError):
             part.unlink()
     return lock
-
-
-def read_input(path: str | Path, _most_bytes: int = 0) -> bytes:
-    """Read a file."""
-    return Path(path).read_bytes()
-
-
-def remove_parts(folder: Path) -> None:
-    """Remove the temporary files that killed processes left; none must be writing there."""
-    for path in folder.glob(PARTS):
-        path.unlink()
