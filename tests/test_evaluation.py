@@ -45,9 +45,8 @@ def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPath
     """
     network = SEANet(request.param)
     network.load_state_dict(as_tensors(fixture.reference_state(request.param)))
-    images = torch.stack(
-        [sample.image for sample in CityscapesDataset(cityscapes, SIZE, labels="none")]
-    )
+    samples = CityscapesDataset(cityscapes, SIZE, labels="none")
+    images = torch.stack([torch.from_numpy(sample.image) for sample in samples])
     with torch.no_grad():
         logits = network(network_input(images)).logits
         spread = logits.std((0, 2, 3))

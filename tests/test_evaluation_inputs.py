@@ -157,7 +157,7 @@ def test_folders_that_cannot_be_scored_are_refused(
     (unlabelled / "gtFine/test/demo").mkdir(parents=True)
     Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
     for root, split, fragment in (
-        (unlabelled, "test", "1 of 2 images has no label map"),
+        (unlabelled, "test", "1 of 2 images without label map"),
         (unlabelled, "val", "no images under"),
     ):
         more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
@@ -176,7 +176,7 @@ def test_folders_that_cannot_be_scored_are_refused(
         ("plain", ["--input_size", "128,64"], "trained with 64,32"),
         ("plain", ["--classifier_branches", 4], "--classifier_branches contradicts"),
         ("plain", ["--num-classes", 19], "trained with 16 classes"),
-        ("plain", ["--ignore-label", 15], "--ignore_label 15 is the train id of a class"),
+        ("plain", ["--ignore-label", 15], "--ignore_label 15 is the id of a class"),
         ("reversed", [], "16 classes other than those of Cityscapes"),
         ("plain", ["--compare", "19.pth"], "differ in their classes or input size"),
         ("plain", ["--compare", "large.pth"], "differ in their classes or input size"),
