@@ -18,7 +18,6 @@ from training.train_step import DomainBatch
 Crop = tuple[int, int, int, int, bool]  # top, left, height, width in pixels; whether to flip
 SMALLEST_CROP = 0.4  # side, as a share of the image's
 DRAWS = 10  # of a crop, until it has a labelled pixel; then the whole image is taken
-
 COLOR_CHANGES = v2.Compose([
     v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
     v2.RandomApply([v2.GaussianBlur(5, sigma=(0.15, 1.15))]),
@@ -37,9 +36,7 @@ BRIGHTEST = math.log(2550)  # ten times white: anything brighter could overflow,
 def change_views(
     batch: DomainBatch, label_maps: Sequence[Tensor], options: TrainingOptions, first: int
 ) -> DomainBatch:
-    """Match the source's colors; crop and flip images, change the colors that the student sees.
-
-    The teacher sees the same crop of the target in its own colors.
+    """Match the source's colors; crop, flip, and change the colors that only the student sees.
 
     Args:
         batch: images of both domains, of one size.
@@ -83,13 +80,10 @@ def draw_crop(labelled: Tensor) -> Crop:
     return 0, 0, height, width, flip < 0.5
 
 
-def cut(
-    image: Tensor, crop: Crop, interpolation: InterpolationMode = InterpolationMode.BILINEAR
-) -> Tensor:
+def cut(image: Tensor, crop: Crop, mode: InterpolationMode = InterpolationMode.BILINEAR) -> Tensor:
     """Cut a crop out of an image, (C, H, W), and resize it to the image's size."""
     *box, flip = crop
-    size = list(image.shape[-2:])
-    resized = functional.resized_crop(image, *box, size=size, interpolation=interpolation)
+    resized = functional.resized_crop(image, *box, list(image.shape[-2:]), mode)
     return resized.flip(-1) if flip else resized
 
 
@@ -101,10 +95,7 @@ def change_colors(image: Tensor) -> Tensor:
 
 
 def match_colors(images: Tensor, references: Tensor) -> Tensor:
-    """Give images the mean and deviation of l, alpha and beta of others (Reinhard et al., 2001).
-
-    Both are network input, (B, 3, H, W); the result is clipped to gray levels 0..255.
-    """
+    """Give images, (B, 3, H, W), the color statistics of others (Reinhard et al., 2001)."""
     planes = []
     for plane, reference in zip(_opponents(images), _opponents(references), strict=True):
         deviation, mean = torch.std_mean(plane, (1, 2), keepdim=True)  # (B, 1, 1)

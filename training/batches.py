@@ -48,23 +48,18 @@ class DomainBatches:
 
     def starting_at(self, iteration: int) -> Iterator[DomainBatch]:
         """Yield batches without end, the first for the iteration after ``iteration``."""
-        epoch, batch = divmod(iteration, self.per_epoch)
-        while True:
-            yield from self._epoch(epoch, batch)
-            epoch, batch = epoch + 1, 0
-
-    def _epoch(self, epoch: int, first: int) -> Iterator[DomainBatch]:
-        self.source_order.start_at(epoch, first)
-        self.target_order.start_at(epoch, first)
         options = self.options
-        targets = self.target_loader if options.reads_target else itertools.repeat(None)
-        pairs = zip(self.source_loader, targets, strict=False)
-        for number, (source, target) in enumerate(pairs, epoch * self.per_epoch + first):
-            images, labels = on_device(source, self.device)
-            target_images = on_device(target, self.device)[0] if target else None
-            names = (*source.names, *(target.names if target else ()))
-            batch = DomainBatch(images, torch.stack(labels), target_images, target_images, names)
-            if options.augment or options.color_matching:
-                first_image = number * self.global_batch + self.first_image
-                batch = change_views(batch, source.labels, options, first_image)
-            yield batch if options.adapts else batch._replace(target=None, view=None)
+        while True:
+            for order in (self.source_order, self.target_order):
+                order.start_at(*divmod(iteration, self.per_epoch))
+            targets = self.target_loader if options.reads_target else itertools.repeat(None)
+            for source, target in zip(self.source_loader, targets, strict=False):
+                images, labels = on_device(source, self.device)
+                seen = on_device(target, self.device)[0] if target else None
+                names = (*source.names, *(target.names if target else ()))
+                batch = DomainBatch(images, torch.stack(labels), seen, seen, names)
+                if options.augment or options.color_matching:
+                    first_image = iteration * self.global_batch + self.first_image
+                    batch = change_views(batch, source.labels, options, first_image)
+                iteration += 1
+                yield batch if options.adapts else batch._replace(target=None, view=None)

@@ -66,8 +66,7 @@ def fixed_values(
 ) -> dict[str, Any]:
     """Return what a resumed run must have in common with the run it continues: plain values.
 
-    Data is compared by the names of the images and by the classes of the label ids, so that it may
-    lie elsewhere.
+    Data may lie elsewhere: the names of images and the classes of label ids are compared.
     """
     kept = [field.name for field in fields(options) if field.metadata["fixed"]]
     fixed = {f"--{name}": getattr(options, name) for name in kept} | counts
@@ -91,7 +90,5 @@ def _check(path: Path, saved: Any, fixed: dict[str, Any]) -> None:
         if before.get(name) != now
     ]
     if changed:
-        raise UserError(
-            f"{path} was trained with other options or data: {', '.join(changed)}\n"
-            f"  give the same ones; or {REMEDY}"
-        )
+        text = f"{path} was trained with other options or data: {', '.join(changed)}"
+        raise UserError(f"{text}\n  give the same ones; or {REMEDY}")

@@ -45,10 +45,7 @@ class Processes:
         return value
 
     def share_of_mean(self, loss: MaskedLoss) -> Tensor:
-        """Return ``world_size * sum / (elements in all processes)``.
-
-        DistributedDataParallel averages the gradients, which divides by world_size.
-        """
+        """Return a loss's mean over all processes, times their number: DDP averages gradients."""
         return loss.sum * (self.world_size / self.sum(loss.elements).clamp(min=1))
 
     def gather(self, value: Any) -> list[Any]:

@@ -6,7 +6,6 @@ import contextlib
 import gc
 import json
 import math
-import platform
 import subprocess
 import sys
 import time
@@ -34,10 +33,9 @@ CURVES = {
 
 
 class Log:
-    """Reports progress: ``done`` of ``total`` iterations and ``records`` are an earlier process's.
+    """Reports progress; ``done`` of ``total`` iterations and ``records`` are an earlier process's.
 
-    ``records`` is what metrics.jsonl holds, and is written again from. One of several processes is
-    to ``show`` anything; ``board`` writes TensorBoard's files too.
+    metrics.jsonl holds the records; ``board`` is for TensorBoard's files; one process may ``show``.
     """
 
     def __init__(
@@ -163,5 +161,4 @@ def environment(device: torch.device) -> str:
     command, revision = ["git", "-C", str(Path(__file__).parent), "describe", "--always"], ""
     with contextlib.suppress(OSError):  # no git
         revision = subprocess.run(command, capture_output=True, text=True).stdout.strip()
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
-    return f"{versions}, revision {revision or 'unknown'}, device {name}"
+    return f"torch {torch.__version__}, revision {revision or 'unknown'}, device {name}"

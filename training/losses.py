@@ -48,8 +48,8 @@ def self_ensembling_loss(
         threshold: grid cells with attention at or below it are left out.
 
     Returns:
-        The squared difference of the softmax maps, averaged over the classes and summed over the
-        kept cells, and the number of kept cells.
+        The difference of the softmax maps, averaged over the classes and summed over the kept
+        cells, and their number.
     """
     kept = attention > threshold  # (B, 1, h, w)
     target = torch.softmax(teacher.detach().float(), dim=1)

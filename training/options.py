@@ -43,16 +43,10 @@ class TrainingOptions(CommonOptions):
     """Options of SEAN_GTA5.py and SEAN_Synthia.py; the defaults are the original's for GTA-5."""
 
     data_dir_source: str = paths("data/GTA5", "folder of the labelled source data")
-    data_list_source: str | None = paths(
-        None, "text file with one source image per line, or GTA-5's split.mat (its training part)"
-    )
-    data_dir_target: str = paths(
-        "data/Cityscapes", "folder of the target data, or a plain folder of images without labels"
-    )
+    data_list_source: str | None = paths(None, "text file of source images, or GTA-5's split.mat")
+    data_dir_target: str = paths("data/Cityscapes", "folder of the target, or of plain photographs")
     data_list_target: str | None = paths(
-        None,
-        "text file with one target image per line; with --target_split val these are also scored, "
-        "as in the original, unless --data_dir_val is given",
+        None, "text file of target images; of the val part, they are also scored, as originally"
     )
     data_dir_val: str | None = paths(None, "labelled folder to score on, instead of the target's")
     target_split: str = data(
@@ -61,28 +55,21 @@ class TrainingOptions(CommonOptions):
     )  # fmt: skip
     num_classes: int | None = data(None, "by default the data set's number", integer(2, 255))
     input_size: Size = data((1024, 512), "network input; multiples of 8 fit best", size)
-    input_size_target: Size = paths(
-        (2048, 1024), "expected of the target's label maps; another is reported and kept", size
-    )
+    input_size_target: Size = paths((2048, 1024), "label maps of another size are reported", size)
     no_shuffle: bool = data(False, "take the images in list order")
 
     restore_from: str = option(
         "model/fcn8s_from_caffe.pth",
-        "initial weights: a file (fcn8s_from_caffe.pth, a torchvision VGG-16, a SEANet "
-        "checkpoint), 'torchvision' to download VGG-16, or 'none' to train from scratch",
-        group="weights",
-        fixed=False,
-    )
+        "initial weights: a file (FCN8s or VGG-16 from Caffe, torchvision's VGG-16, DeepLab-VGG, "
+        "SEANet), 'torchvision' to download VGG-16, 'none' to train from scratch",
+        group="weights", fixed=False,
+    )  # fmt: skip
     width: float = weights(1.0, "factor of the trunk's channels; 1 is VGG-16", number(1 / 64, 4))
-    classifier_branches: int = weights(
-        2, "dilated convolutions to sum, 1 to 4: the original stores 4 and sums 2", integer(1, 4)
-    )
+    classifier_branches: int = weights(2, "how many of the 4 convolutions to sum", integer(1, 4))
 
     noise: float = method(0.1, "standard deviation on target images, in gray levels", number(0))
     teacher_alpha: float = method(0.99, "share of itself that the teacher keeps", number(0, 1))
-    attention_threshold: float = method(
-        0.1, "self-ensembling uses cells with attention above it; 0 to 0.3 works", number(0, 1)
-    )
+    attention_threshold: float = method(0.1, "cells above it count; 0 to 0.3 suits", number(0, 1))
     st_weight: float = method(0.3, "weight of the self-ensembling loss; 0 leaves it out", number(0))
 
     source_only: bool = baselines(False, "train on the source alone, without attention")

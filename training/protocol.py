@@ -27,16 +27,11 @@ def check_experiment(
     for dataset in (source, target, val or target):
         for folder in (dataset.image_folder, dataset.label_folder):
             if place.is_relative_to(os.path.realpath(folder)):
-                raise UserError(
-                    f"--snapshot_dir {options.snapshot_dir} lies in a folder of data\n"
-                    f"  choose one outside {folder}: its pictures would become images"
-                )
+                remedy = f"choose one outside {folder}: its pictures would become images"
+                raise UserError(f"--snapshot_dir {place} lies in a folder of data\n  {remedy}")
     if options.target_split != "val" and val and target.image_folder == val.image_folder:
-        raise UserError(
-            f"--target_split {options.target_split}: {target.image_folder} has no such part, and "
-            "the same images would be scored\n"
-            "  keep the parts in separate folders, with {split} in the target's folders"
-        )
+        text = f"--target_split {options.target_split}: {val.image_folder} would be scored, too"
+        raise UserError(f"{text}\n  keep the parts in folders of their own, by {{split}}")
 
 
 def describe(options: TrainingOptions, source: Data, target: Data, val: Data | None) -> str:

@@ -34,6 +34,7 @@ from utils.command_line import as_arguments
 from utils.errors import DivergenceError, UserError, handling, is_out_of_memory
 from utils.files import lock_folder, save_tensors, whole_file
 
+LOWER_RATE = "files were saved before; look at these images, or lower --learning_rate"
 ONE_REQUEST_S = 2.0  # a launcher and a batch system may both forward one request to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
@@ -52,11 +53,8 @@ class Run:
     """A training run, new or resumed. Iterate over it for the batches, and record each result.
 
     Between two iterations it logs, scores and saves. Inside ``with``, a signal stops it there, and
-    what goes wrong saves the last whole iteration first. Names of output files begin with
-    ``prefix``; ``weights`` says in words where the student's come from.
-
-    ``student`` and ``teacher`` are the networks as they run (in several processes, in bfloat16,
-    compiled); ``reduce`` turns a loss into this process's share of its mean over all processes.
+    what goes wrong saves the last whole iteration first. ``student`` and ``teacher`` are the
+    networks as they run: in several processes, in bfloat16, compiled.
 
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
@@ -87,7 +85,8 @@ class Run:
             self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
 
         counts = {"processes": self.processes.world_size, "epoch": self.batches.per_epoch}
-        counts |= {"iterations": self.last_iteration} if options.lr_schedule == "poly" else {}
+        if options.lr_schedule == "poly":
+            counts["iterations"] = self.last_iteration
         self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
         self.folder, self.prefix = Path(options.snapshot_dir), prefix
         self.lock = lock_folder(self.folder) if self.is_main else None
@@ -191,11 +190,8 @@ class Run:
         rows = rows.float().cpu()  # (n, 6)
         bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
-            raise DivergenceError(
-                f"loss or gradient is not finite at iteration {len(self.rows) + bad[0] + 1}, "
-                f"images {', '.join(names[bad[0]])}\n  {self.folder / LAST} and earlier files were "
-                "saved before; look at these images and labels, or lower --learning_rate"
-            )
+            place = f"iteration {len(self.rows) + bad[0] + 1}, images {', '.join(names[bad[0]])}"
+            raise DivergenceError(f"loss or gradient is not finite at {place}\n  {LOWER_RATE}")
         self.unread.clear()
         self.rows = torch.cat([self.rows, rows[:, :4]])
         (epoch, batch), rate = self._place(), self.optimizer.param_groups[0]["lr"]
@@ -230,10 +226,8 @@ class Run:
         self.log_losses()
         weights = [p for network in self.plain.values() for p in network.parameters()]
         if not torch.nn.utils.get_total_norm(weights).isfinite():
-            raise DivergenceError(
-                f"weights are not finite after iteration {self.progress.iteration}\n"
-                f"  {self.folder / LAST}, if it exists, was saved before; lower --learning_rate"
-            )
+            place = f"iteration {self.progress.iteration}"
+            raise DivergenceError(f"weights are not finite after {place}\n  {LOWER_RATE}")
         randoms = self.processes.gather(device.random_state(self.device))
         if self.is_main:
             with whole_file(self.folder / f"{self.prefix}_loss.npz") as file:
@@ -257,13 +251,11 @@ class Run:
     def finish(self) -> None:
         """Save the final state and the final teacher."""
         self.save()
-        path = self.folder / f"{self.prefix}_TeacherNet.pth"
+        path, progress = self.folder / f"{self.prefix}_TeacherNet.pth", self.progress
         if self.is_main:
             save_tensors(path, released(self.plain["teacher"], self.info))
-        self.log.line(f"final teacher: {path}")
-        if self.val:
-            progress = self.progress
-            self.log.line(f"last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}")
+        scores = f", last mIoU {progress.miou:.4f}, best {progress.best_miou:.4f}"
+        self.log.line(f"final teacher: {path}{scores if self.val else ''}")
 
     def __enter__(self) -> Run:
         self.signals = handling(self._request_stop, *SIGNALS)

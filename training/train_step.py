@@ -50,7 +50,7 @@ def train_step(
     """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
 
     Args:
-        student: a SEANet, trained in place by the optimizer of its parameters.
+        student: a SEANet, trained in place.
         teacher: a SEANet, moved towards the student in place.
         optimizer: holds the student's parameters.
         batch: images of both domains and the source's labels.
@@ -102,12 +102,9 @@ def make_optimizer(student: nn.Module, options: TrainingOptions) -> Adam:
     """Return Adam on the student's parameters, which must be on their device."""
     trained = [parameter for parameter in student.parameters() if parameter.requires_grad]
     return Adam(
-        trained,
-        lr=options.learning_rate,
-        betas=(options.momentum, 0.999),
-        weight_decay=options.weight_decay,
-        fused=trained[0].device.type != "mps",
-    )
+        trained, options.learning_rate, (options.momentum, 0.999),
+        weight_decay=options.weight_decay, fused=trained[0].device.type != "mps",
+    )  # fmt: skip
 
 
 def set_learning_rate(optimizer: Optimizer, options: TrainingOptions, done: float) -> None:

@@ -25,10 +25,7 @@ def option(
     fixed: bool = True,
     group: str = "options",
 ) -> Any:
-    """Declare an option; ``parse`` turns the command line's text into its value.
-
-    A resumed run must have the same value if it is ``fixed``; ``group`` is a heading in ``--help``.
-    """
+    """Declare an option: ``parse`` reads its text; a resumed run must have ``fixed`` values."""
     metadata = {"help": help, "parse": parse, "choices": choices, "fixed": fixed, "group": group}
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -84,10 +81,7 @@ class Parser(argparse.ArgumentParser):
 def read_options(
     defaults: Config, description: str, arguments: Sequence[str] | None = None
 ) -> Config:
-    """Read the command line, by default the process's own; ``defaults`` are what it does not give.
-
-    A mistake ends the process with one message and status 2.
-    """
+    """Read the command line, by default the process's own; ``defaults`` hold what it leaves out."""
     parser = Parser(description)
     groups: dict[str, Any] = {}
     for field in dataclasses.fields(defaults):

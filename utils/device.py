@@ -15,11 +15,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def choose_device(name: str) -> torch.device:
-    """Turn ``--device`` into a device; auto is the first that is available of CUDA, MPS, CPU.
-
-    Raises:
-        UserError: the device is not available, or there are fewer than torchrun's processes.
-    """
+    """Turn ``--device`` into a device that is available; auto is the first of CUDA, MPS, CPU."""
     has_cuda, has_mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     available = {"cuda": has_cuda, "mps": has_mps, "cpu": True}
     if name == "auto":
@@ -30,10 +26,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device(name)
     rank, count = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
     if rank >= count:
-        raise UserError(
-            f"process {rank + 1} of this machine has no GPU: there are {count}\n"
-            f"  start at most {count} with --nproc_per_node, or use --device cpu"
-        )
+        remedy = f"start at most {count} with --nproc_per_node, or use --device cpu"
+        raise UserError(f"process {rank + 1} has no GPU: there are {count}\n  {remedy}")
     torch.backends.cudnn.allow_tf32 = False  # fp32 means float32
     torch.backends.cudnn.benchmark = True  # input sizes are fixed: keep the fastest algorithm
     torch.cuda.set_device(rank)
@@ -49,8 +43,8 @@ def choose_precision(name: str, device: torch.device) -> str:
         found = torch.cpu.get_capabilities()
         native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
     if name == "bf16" and not native:
-        text = f"this {device.type} has no bfloat16 instructions: --precision bf16 is many times"
-        print(f"warning: {text} slower than fp32; --precision auto avoids it", file=sys.stderr)
+        text = f"warning: this {device.type} has no bfloat16 instructions, and emulates them slowly"
+        print(f"{text}; --precision auto avoids it", file=sys.stderr)
     return ("bf16" if native else "fp32") if name == "auto" else name
 
 

@@ -34,17 +34,16 @@ def counted(count: int, noun: str) -> str:
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error says that the device, or this process, has no memory left."""
-    texts = ("out of memory", "can't allocate memory")  # of CUDA and of the CPU, in RuntimeErrors
+    texts = ("out of memory", "can't allocate memory")  # of CUDA and of the CPU
     found = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     return found or isinstance(error, MemoryError)
 
 
 @contextlib.contextmanager
 def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]:
-    """Handle signals, such as SIGTERM, while the block runs.
+    """Handle signals, such as SIGTERM, while the block runs, in the main thread alone.
 
-    Those that the system lacks, or that this process was started to ignore (nohup, a background
-    job), are left alone; so are all outside the main thread, where Python allows no change.
+    Signals that the system lacks, or that this process was told to ignore (nohup), are left alone.
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in names if is_main and hasattr(signal, name)]
@@ -63,9 +62,8 @@ def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]
 def exit_on_error() -> Iterator[None]:
     """End the program with one message and the error's status; use it as a decorator of ``main``.
 
-    130 after Ctrl-C; 143 after SIGTERM (129 after SIGHUP), with half-written files removed; 141,
-    without a message, when nobody reads the output any more. Names that the console cannot show are
-    printed with escapes.
+    130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP, with half-written files removed; 141 when
+    nobody reads the output any more. Names that the console cannot show are printed with escapes.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)

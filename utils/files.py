@@ -22,7 +22,6 @@ from PIL import Image
 
 from utils.errors import UserError
 
-PARTS = ".part-*"
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
@@ -30,10 +29,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 def replace_when_done(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; move the file to ``path`` when the block succeeds.
 
-    Args:
-        path: where the file goes. A file that is already there stays until the new one is complete.
-        sync: whether to wait until the disk has it, so that it survives a power cut.
-        keep: where a file that is already there goes; by default it is replaced.
+    What is at ``path`` before stays until then, and then goes to ``keep``, if that is given.
+    ``sync`` waits until the disk has the file, so that it survives a power cut.
 
     Raises:
         UserError: the file cannot be written; whatever was at ``path`` is unchanged.
@@ -71,10 +68,7 @@ def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
 
 
 def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
-    """Save tensors and plain values; the same content gives the same bytes.
-
-    Arguments and errors are those of `replace_when_done`.
-    """
+    """Save tensors and plain values as `replace_when_done`; equal contents give equal bytes."""
     with whole_file(path, keep=keep) as file:
         try:
             torch.save(content, file)
@@ -121,9 +115,7 @@ def load_tensors(path: str | Path) -> Any:
 
 
 def lock_folder(folder: Path) -> filelock.BaseFileLock:
-    """Make a folder for output, and lock it until the lock is released or the process ends.
-
-    The lock drops however the process ends, even if its workers live on.
+    """Lock a folder, made if needed, until the process ends, even if its workers live on.
 
     Raises:
         UserError: the folder cannot be made or written to, or another process is using it.
@@ -141,7 +133,7 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
             raise UserError(f"cannot write into {folder}: {error.strerror}\n  {remedy}") from None
         text = f"warning: the file system of {folder} has no locks: start one run at a time in it"
         print(text, file=sys.stderr)
-    for part in folder.glob(PARTS):  # which killed processes left
+    for part in folder.glob(".part-*"):  # which killed processes left
         with contextlib.suppress(OSError):
             part.unlink()
     return lock
