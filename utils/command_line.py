@@ -78,9 +78,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}\n  `{self.prog} --help` lists the options\n")
 
 
-def read_options(
-    defaults: Config, description: str, arguments: Sequence[str] | None = None
-) -> Config:
+def read_options(defaults: Config, description: str, words: Sequence[str] | None = None) -> Config:
     """Read the command line, by default the process's own; ``defaults`` hold what it leaves out."""
     parser = Parser(description)
     groups: dict[str, Any] = {}
@@ -99,7 +97,7 @@ def read_options(
         groups[about["group"]].add_argument(
             *spellings(field.name), default=argparse.SUPPRESS, **settings
         )
-    return dataclasses.replace(defaults, **vars(parser.parse_args(arguments)))
+    return dataclasses.replace(defaults, **vars(parser.parse_args(words)))
 
 
 def as_arguments(config: Any) -> str:
