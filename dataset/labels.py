@@ -70,6 +70,5 @@ CLASSES_16 = LabelSpace(tuple(SYNTHIA_IDS), tuple(_CLASSES[name][0] for name in 
 """The 16 classes that SYNTHIA and Cityscapes share: without terrain, truck and train."""
 
 LABEL_SPACES = {19: CLASSES_19, 16: CLASSES_16}
-
 LEFT_OUT_OF_13 = ("wall", "fence", "pole")
 """Left out of the 13-class mean over the 16 classes, which is often written mIoU*."""

@@ -16,7 +16,7 @@ from torchvision.datasets import Cityscapes
 
 from dataset.cityscapes16_dataset import CITYSCAPES_16, Cityscapes16Dataset
 from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
-from dataset.file_lists import files_below, read_list
+from dataset.image_files import files_below, read_list
 from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import (
     CITYSCAPES_IDS,
