@@ -12,7 +12,6 @@ import os
 import posixpath
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.errors import UserError
+from utils.errors import UserError, counted
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 UNREAD_EXTENSIONS = (".heic", ".heif", ".avif", ".gif", ".jp2", ".exr", ".tga")
@@ -37,15 +36,15 @@ warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF and other data tha
 
 
 def files_below(folder: Path) -> set[str]:
-    """Return every file below a folder, as posix paths within it; empty if there is no folder.
+    """Return the files below a folder that are not hidden, as posix paths within it.
 
-    Hidden files and folders are left out. Links are followed, except to a folder they lie in.
+    Links are followed, except to a folder they lie in. A folder that is not there holds no files.
     """
 
     def refuse(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             what = f"cannot read the folder {error.filename}: {error.strerror}"
-            raise UserError(f"{what}\n  make it readable, or move it away")
+            raise UserError(f"{what}\n  make it readable")
 
     found: set[str] = set()
     for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
@@ -60,11 +59,10 @@ def files_below(folder: Path) -> set[str]:
 def pictures_below(folder: Path, suffix: str) -> list[str]:
     """Return the images below a folder, sorted, whose names end in a suffix and the extension."""
     found = files_below(folder)
-    unread = Counter(os.path.splitext(name)[1].lower() for name in found)
-    left_out = ", ".join(f"{unread[end]} {end}" for end in UNREAD_EXTENSIONS if unread[end])
-    if left_out:
-        text = f"warning: pictures in {folder} are left out: {left_out}; convert them to PNG"
-        print(text, file=sys.stderr)
+    unread = [name for name in found if name.lower().endswith(UNREAD_EXTENSIONS)]
+    if unread:
+        count, first = counted(len(unread), "picture"), folder / min(unread)
+        print(f"warning: {count} left out, such as {first}; convert to PNG", file=sys.stderr)
     endings = tuple((suffix + end).lower() for end in IMAGE_EXTENSIONS)
     return sorted(name for name in found if name.lower().endswith(endings))
 
@@ -81,8 +79,7 @@ def listed(list_file: Path, folder: Path, root: Path) -> list[str]:
         name = entry if entry in found else within_root.replace(os.sep, "/")
         if name not in found or name in names:
             problem = "twice" if name in names else f"which is not in {folder}"
-            remedy = "correct the list; its entries are paths within that folder, each once"
-            raise UserError(f"{list_file} names {entry}, {problem}\n  {remedy}")
+            raise UserError(f"{list_file} names {entry}, {problem}\n  correct the list")
         names[name] = None
     return list(names)
 
@@ -98,10 +95,8 @@ def read_list(path: Path) -> list[str]:
             is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
             lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
     except Exception as error:  # scipy raises a dozen kinds
-        unknown = "it is neither a text file nor the split.mat of GTA-5"
-        reason = getattr(error, "strerror", None) or unknown
-        remedy = "correct its path, or leave it out: without a list the folder is scanned"
-        raise UserError(f"cannot read the list file {path}: {reason}\n  {remedy}") from None
+        reason = getattr(error, "strerror", "") or "it is neither a text file nor GTA-5's split.mat"
+        raise UserError(f"cannot read the list file {path}: {reason}\n  correct it") from None
     names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
     if not names:
         raise UserError(f"the list file {path} is empty\n  write one image per line into it")
@@ -169,5 +164,4 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             reason = f"it is no image of {', '.join(FORMATS)}" if data else "it is empty"
-        remedy = "replace the file, or leave it out with a list file"
-        raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
+        raise UserError(f"cannot read {path}: {reason}\n  replace it, or leave it out") from None

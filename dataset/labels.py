@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Color = tuple[int, int, int]
-
-LabelIds = Mapping[str, int | tuple[int, ...]]
-"""Class name -> the label id, or ids, that stand for it in a data set's files."""
-
+LabelIds = Mapping[str, int | tuple[int, ...]]  # class name -> its label ids in a data set
 IGNORE_LABEL = 255
 
 # In the order of the train ids: color, label id in Cityscapes and GTA-5, label id in SYNTHIA.

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,8 +22,6 @@ from torch.utils.data import DataLoader, Sampler
 from dataset.segmentation_dataset import SegmentationDataset
 from utils.errors import UserError, handling
 
-Array = NDArray[np.uint8]
-
 
 class Batch(NamedTuple):
     """Samples on their way to the network."""
@@ -37,7 +35,7 @@ class Batch(NamedTuple):
         return _batch, (self.images.numpy(), [label.numpy() for label in self.labels], self.names)
 
 
-def _batch(images: Array, labels: Sequence[Array], names: tuple[str, ...]) -> Batch:
+def _batch(images: NDArray[Any], labels: list[NDArray[Any]], names: tuple[str, ...]) -> Batch:
     return Batch(torch.from_numpy(images), tuple(map(torch.from_numpy, labels)), names)
 
 
@@ -45,9 +43,8 @@ def _batch(images: Array, labels: Sequence[Array], names: tuple[str, ...]) -> Ba
 class EpochSampler(Sampler[list[int]]):
     """The batches of one epoch, reproducible from any batch on.
 
-    An epoch visits ``entries`` places: the data set, repeated in turn. A global batch is
-    ``batch_size * world_size`` consecutive places of the epoch's order, and each process takes its
-    share, so that N processes see what one process with an N-fold batch sees.
+    An epoch visits ``entries`` places: the data set, repeated. Each process takes its share of
+    ``batch_size * world_size`` places in a row, so that N see what one with an N-fold batch sees.
     """
 
     length: int  # of the data set
@@ -67,9 +64,8 @@ class EpochSampler(Sampler[list[int]]):
         return self.entries // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self.seed is None:
-            order = torch.arange(self.entries)
-        else:
+        order = torch.arange(self.entries)
+        if self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(self.entries, generator=generator)
         indices = (order % self.length).tolist()

@@ -21,8 +21,8 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,10 @@ def read_classes(path: str | Path) -> OwnClasses:
     try:
         return _own_classes(str(path), yaml.safe_load(Path(path).read_text("utf-8-sig")))
     except UserError as error:
-        remedy = "correct it; dataset/own_classes.py documents such files, with an example"
-        raise UserError(f"{path}, {error}\n  {remedy}") from None
+        raise UserError(f"{path}, {error}\n  dataset/own_classes.py has an example") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(getattr(error, "strerror", str(error)).split())
-        remedy = "give --classes a YAML file in UTF-8, indented by spaces"
-        raise UserError(f"cannot read {path}: {reason}\n  {remedy}") from None
+        raise UserError(f"cannot read {path}: {reason}\n  give --classes a YAML file") from None
 
 
 def _own_classes(path: str, content: Any) -> OwnClasses:
@@ -59,10 +57,10 @@ def _own_classes(path: str, content: Any) -> OwnClasses:
         _check_keys(values, f"classes.{name}", ("color", "source"), numbers)
         for kind, value in values.items():
             key = f"classes.{name}.{kind}"
-            found = _numbers(value, key, 255 if kind == "color" else 2**16 - 1)
-            is_color = kind != "color" or len(found) == 3
-            _need(is_color, f"{key}: {len(found)} numbers instead of red, green and blue")
-            for own in [found] if kind == "color" else found:
+            is_color = kind == "color"
+            found = _numbers(value, key, 255 if is_color else 2**16 - 1)
+            _need(not is_color or len(found) == 3, f"{key}: {len(found)} numbers instead of three")
+            for own in [found] if is_color else found:
                 owner = owners.setdefault((kind, own), name)
                 _need(owner == name, f"{key}: {own} is given to {owner} already")
             numbers[kind][name] = found
@@ -82,8 +80,7 @@ def _check_keys(
     _need(isinstance(value, dict), f"{key}: {value!r:.40} instead of keys with values")
     for name in value:  # YAML takes on, yes and 1 for truth values and numbers
         _need(isinstance(name, str), f"{key}: the key {name!r} is no text; put it in quotes")
-        unknown = f"unknown key {name}; known are {', '.join(known)}"
-        _need(not known or name in known, f"{key}: {unknown}")
+        _need(name in (known or value), f"{key}: unknown key {name}; known are {', '.join(known)}")
     for name in needed:
         _need(name in value, f"{key}: the key {name} is missing")
 
@@ -98,8 +95,7 @@ def _numbers(value: Any, key: str, highest: int) -> tuple[int, ...]:
 
 
 def _layout(value: Any, key: str) -> Layout:
-    known = [field.name for field in dataclasses.fields(Layout)]
-    _check_keys(value, key, ("images", "labels"), known)
+    _check_keys(value, key, ("images", "labels"), [field.name for field in fields(Layout)])
     for name, text in value.items():
         _need(isinstance(text, str), f"{key}.{name}: {text!r:.40} is no text; put it in quotes")
     return Layout(**value)

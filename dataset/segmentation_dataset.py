@@ -20,21 +20,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset.image_files import (
-    files_below,
-    listed,
-    pictures_below,
-    read_image,
-    read_label_ids,
-)
+from dataset.image_files import files_below, listed, pictures_below, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace
 from dataset.transforms import resize_image
 from utils.errors import UserError, counted
 
-LabelUse = Literal["none", "resized", "own size"]
-"""How label maps are read: at the input size to train on, or at their own to score."""
-
 SPLITS = ("train", "val", "test")
+
+LabelUse = Literal["none", "resized", "own size"]  # to adapt to, to train on, to score
 
 
 @dataclass(frozen=True)
@@ -90,14 +83,11 @@ class OwnClasses(NamedTuple):
     def describe(self, description: Description) -> Description:
         """Return the description of a source or target with these classes, ids and folders."""
         domain = "target" if description.is_target else "source"
-        known = dict.fromkeys((*description.layouts, Layout("images", "labels")))
-        return replace(
-            description,
-            layouts=(self.layouts[domain],) if domain in self.layouts else tuple(known),
-            label_space=self.label_space,
-            label_ids=self.label_ids[domain],
-            guide=self.path,
-        )
+        layouts = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
+        if domain in self.layouts:
+            layouts = (self.layouts[domain],)
+        own = replace(description, label_space=self.label_space, label_ids=self.label_ids[domain])
+        return replace(own, layouts=layouts, guide=self.path)
 
 
 class Sample(NamedTuple):
@@ -109,26 +99,18 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """The images of a folder, with their label maps.
-
-    Args:
-        root: the data folder; for a target whose labels are not read, any folder of images.
-        size: width and height of the network's input.
-        list_file: which images, and in which order; without it all, in sorted order.
-        ignore_label: train id of pixels that belong to no class.
-        own_classes: replaces the description's classes, label ids and folders.
-    """
+    """The images of a folder, with their label maps."""
 
     def __init__(
         self,
         description: Description,
-        root: str | Path,
-        size: tuple[int, int],
-        list_file: str | Path | None = None,
+        root: str | Path,  # a target whose labels are not read may be any folder of images
+        size: tuple[int, int],  # width and height of the network's input
+        list_file: str | Path | None = None,  # which images, and in which order; or all, sorted
         split: str = "val",
         labels: LabelUse = "resized",
-        ignore_label: int = IGNORE_LABEL,
-        own_classes: OwnClasses | None = None,
+        ignore_label: int = IGNORE_LABEL,  # train id of pixels that belong to no class
+        own_classes: OwnClasses | None = None,  # instead of the description's classes and folders
     ) -> None:
         self.description = own_classes.describe(description) if own_classes else description
         self.root = Path(root)
@@ -138,19 +120,16 @@ class SegmentationDataset(Dataset[Sample]):
         self.ignore_label = ignore_label
         self.label_space = self.description.label_space
         if ignore_label < self.label_space.num_classes:
-            what = f"--ignore_label {ignore_label} is the id of a class"
-            raise UserError(f"{what}\n  give one from {self.label_space.num_classes} to 255")
+            raise UserError(f"--ignore_label {ignore_label} is the id of a class\n  give 255")
         self.table = self.label_space.table(self.description.label_ids)  # label id -> train id
         self._lookup = np.full(2**16, ignore_label, np.uint8)
         self._lookup[list(self.table)] = list(self.table.values())
         self.layout = self._find_layout()
         self.is_plain_folder = self.layout == PLAIN_FOLDER
         self.image_folder, self.label_folder = self.layout.folders(self.root, split)
-        self.names = (  # paths within the image folder
-            listed(Path(list_file), self.image_folder, self.root)
-            if list_file
-            else pictures_below(self.image_folder, self.layout.image_suffix)
-        )
+        # Paths within the image folder.
+        names = listed(Path(list_file), self.image_folder, self.root) if list_file else None
+        self.names = names or pictures_below(self.image_folder, self.layout.image_suffix)
         if not self.names:
             raise self._no_images()
         self._check_labels()
@@ -202,15 +181,13 @@ class SegmentationDataset(Dataset[Sample]):
         # If only this split is missing, the images below the root include label maps.
         root = Path(glob.escape(str(self.root)))
         folders = [folder for layout in layouts for folder in layout.folders(root, "*")]
-        if self._may_be_plain() and not any(glob.glob(str(folder)) for folder in folders):
+        may_be_plain = self.description.is_target and self.labels == "none"
+        if may_be_plain and not any(glob.glob(str(folder)) for folder in folders):
             return PLAIN_FOLDER
         raise self._no_images()
 
-    def _may_be_plain(self) -> bool:
-        return self.description.is_target and self.labels == "none"
-
     def _no_images(self) -> UserError:
-        expected = ["images without labels anywhere in it"] if self._may_be_plain() else []
+        expected = ["images to adapt to anywhere in it"] if self.description.is_target else []
         for layout in self.description.layouts:
             images, labels = layout.folders(self.root, self.split)
             ends = f"NAME{layout.image_suffix}.png", f"NAME{layout.label_suffix}.png"
@@ -234,5 +211,4 @@ class SegmentationDataset(Dataset[Sample]):
             remedy = "add the label maps, or name the images to use in a list file"
             raise UserError(f"{count}, the first: {first}\n  {remedy}")
         if not self.table:
-            what = f"no class has label ids for the label maps of {self.label_folder}"
-            raise UserError(f"{what}\n  give the classes their ids in this data set (--classes)")
+            raise UserError(f"no class has label ids for {self.label_folder}\n  see --classes")
