@@ -55,23 +55,17 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "classes as list": (GOOD, "classes: [road, sky]\n", "classes: ['road', 'sky'] instead of"),
     "too many classes": (GOOD, classes(256), "classes: 256 instead of 2 to 255"),
     "unknown section": ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
-    "class as id": ("  sky: {color: [70, 130, 180], source: [400, 65535]}", "  sky: 3",
-                    "classes.sky: 3 instead of keys with values"),
-    "unknown key": ("    color:", "    colour:", "classes.road: unknown key colour"),
-    "no color": ("    color: [128, 64, 128]\n", "", "classes.road: the key color is missing"),
-    "two color values": ("64, 128]", "64]", "classes.road.color: 2 numbers instead of red"),
+    "two color values": ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
     "color of 256": ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
     "color of two classes": ("[70, 130, 180]", "[128, 64, 128]",
                              "classes.sky.color: (128, 64, 128) is given to road already"),
     "id of 17 bits": ("65535", "65536", "classes.sky.source: 65536 instead of a whole number"),
     "id of two classes": ("400", "1", "classes.sky.source: 1 is given to road already"),
     "no labels folder": ("  labels: renders/ids\n", "", "source: the key labels is missing"),
-    "unknown folder key": ("label_suffix", "suffix", "target: unknown key suffix"),
     "class called on": ("fence gate", "on", "classes: the key True is no text; put it in quotes"),
-    "labels as images": ("renders/ids", "renders/rgb", "source.labels: the same files"),
 } | {
     f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source: ")
-    for value in ("-1", "1.5", "yes", "~", "[[1]]")
+    for value in ("-1", "1.5", "yes", "~")
 }  # fmt: skip
 
 
@@ -117,14 +111,7 @@ def test_what_a_file_means(start: str, tmp_path: Path) -> None:
     assert space.table(target.label_ids) == {7: 0, 8: 0, 1: 2}
     assert source.layouts == (Layout("renders/rgb", "renders/ids"),)
     assert target.layouts == (Layout("photos/{split}", "photos/{split}", "_photo", "_ids"),)
-    assert (source.name, source.is_target, target.is_target) == ("GTA-5", False, True)
-
-
-def test_255_classes_and_the_example_are_read(tmp_path: Path) -> None:
     assert read(tmp_path, classes(255)).num_classes == 255
-    own = read_classes(str(ROOT / "examples/own_classes/classes.yaml"))
-    assert own.label_space.names[0] == "road"
-    assert own.describe(CITYSCAPES).layouts[0].label_suffix == "_ids"
 
 
 def write_pair(root: Path, image: str, label: str, ids: np.ndarray) -> None:
@@ -210,15 +197,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return place
 
 
-@pytest.fixture(scope="module")
-def maps(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("maps")
-    assert run_main(evaluation.main, *trained.scoring(folder, "--classes", trained.classes)) == 0
-    return folder
-
-
-def test_scores_are_those_of_the_files(trained: Trained, maps: Path) -> None:
+def test_scores_are_those_of_the_files(trained: Trained, tmp_path: Path) -> None:
     """Of the annotations' PNGs and those that were predicted."""
+    maps = tmp_path / "maps"
+    assert run_main(evaluation.main, *trained.scoring(maps, "--classes", trained.classes)) == 0
     files = list((trained.data / "annotations/val").iterdir())
     ids = np.stack([np.asarray(Image.open(path)) for path in files])
     pictures = [maps / path.name.replace("_ids", "_photo") for path in files]
@@ -243,19 +225,6 @@ def test_a_repainted_file_is_resumed_with(trained: Trained, tmp_path: Path) -> N
     assert run_main(SEAN_GTA5.main, *trained.options(classes=repainted), "--resume") == 0
 
 
-def test_a_mistake_in_the_file_ends_both_programs(
-    trained: Trained, tmp_path: Path, capfd: Capture
-) -> None:
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(EXAMPLE.read_text().replace("source: 1002", "source: 1001"))
-    where = f"error: {wrong}, classes.sidewalk.source: 1001 is given to road already"
-    options = trained.options(classes=wrong, snapshot_dir=tmp_path / "run")
-    assert refusal(capfd, SEAN_GTA5.main, *options).startswith(where)
-    scoring = trained.scoring(tmp_path, "--classes", wrong)
-    assert refusal(capfd, evaluation.main, *scoring).startswith(where)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["wrong.yaml"]
-
-
 def test_one_set_of_images_is_not_two_parts(
     trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
@@ -265,13 +234,12 @@ def test_one_set_of_images_is_not_two_parts(
     assert "--target_split train: " in refusal(capfd, SEAN_GTA5.main, *options)
 
 
-@pytest.mark.parametrize("with_file", [True, False])
 def test_checkpoint_and_classes_must_agree(
-    with_file: bool, trained: Trained, tmp_path: Path, capfd: Capture
+    trained: Trained, tmp_path: Path, capfd: Capture
 ) -> None:
     fewer = tmp_path / "fewer.yaml"
     fewer.write_text(re.sub("\n  sky: .*", "", EXAMPLE.read_text()))
-    classes = ("--classes", fewer) if with_file else ()
-    message = refusal(capfd, evaluation.main, *trained.scoring(tmp_path / "maps", *classes))
-    assert "GTA_TeacherNet.pth is a checkpoint for 6 classes; " in message
-    assert (f"{tmp_path / 'fewer.yaml'} is labelled for 5" if with_file else "19 or 16") in message
+    for words, reason in (((), "19 or 16"), (("--classes", fewer), f"{fewer} is labelled for 5")):
+        message = refusal(capfd, evaluation.main, *trained.scoring(tmp_path / "maps", *words))
+        assert "GTA_TeacherNet.pth is a checkpoint for 6 classes; " in message
+        assert reason in message
