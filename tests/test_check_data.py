@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dataset.labels import CITYSCAPES_IDS
-from tests.runs import ROOT, run_main
+from tests.runs import ROOT, Capture, run_main
 from tools.check_data import main
 from tools.demo import write_demo
 
@@ -27,27 +27,26 @@ def folder(tmp_path: Path) -> Path:
     return root / "GTA5"
 
 
-class Result(NamedTuple):
-    returncode: object
+@dataclass
+class Result:
+    returncode: int
     stdout: str
     stderr: str
 
-    @property
-    def rows(self) -> dict[str, list[str]]:
-        """The words of each line after the first one."""
-        return {line.split()[0]: line.split()[1:] for line in self.stdout.splitlines()}
+    def row(self, name: str) -> list[str]:
+        return next(
+            words[1:] for words in map(str.split, self.stdout.splitlines()) if words[0] == name
+        )
 
 
 Check = Callable[..., Result]
 
 
 @pytest.fixture
-def check(capsys: pytest.CaptureFixture[str]) -> Check:
-    def run(*words: object) -> Result:
-        status = run_main(lambda: main(list(map(str, words))))
-        return Result(status, *capsys.readouterr())
-
-    return run
+def check(capsys: Capture) -> Check:
+    return lambda *words: Result(
+        run_main(lambda: main(list(map(str, words)))), *capsys.readouterr()
+    )
 
 
 def test_frequencies_are_those_of_the_label_maps(
@@ -59,7 +58,7 @@ def test_frequencies_are_those_of_the_label_maps(
         label.with_name(f"{label.stem}_labelTrainIds.png").write_bytes(label.read_bytes())
     result = check("gta5", folder)
     assert result.returncode == 0, result.stdout
-    share, images = result.rows["road"]
+    share, images = result.row("road")
     assert float(share) == pytest.approx(100 * (ids == CITYSCAPES_IDS["road"]).mean(), abs=1e-3)
     assert images == "3"
     assert "sizes: 64x32 (3)" in result.stdout
@@ -70,11 +69,11 @@ def test_frequencies_are_those_of_the_label_maps(
         "  ground: {color: [1, 2, 3], source: [7, 8], target: 99}\n"
         "  air: {color: [4, 5, 6], source: 23, target: 23}\n"
     )
-    ground = check("gta5", folder, "--classes", classes).rows["ground"]
+    ground = check("gta5", folder, "--classes", classes).row("ground")
     assert float(ground[0]) == pytest.approx(100 * np.isin(ids, [7, 8]).mean(), abs=1e-3)
     target = check("cityscapes", folder.parent / "Cityscapes", "--classes", classes)
-    assert target.rows["ground"] == ["0.000", "0"]
-    assert float(target.rows["air"][0]) > 0
+    assert target.row("ground") == ["0.000", "0"]
+    assert float(target.row("air")[0]) > 0
 
 
 def test_problems_are_counted_and_named(check: Check, folder: Path) -> None:

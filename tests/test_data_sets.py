@@ -105,18 +105,11 @@ def test_list_file_gives_images_and_order(tmp_path, start):
     dataset = GTA5Dataset(tmp_path, SIZE, list_file)
     assert dataset.names == ["dusk/1.png", "day/1.png"]
     assert [np.unique(sample.image).tolist() for sample in dataset] == [[20], [10]]
-    list_file.write_text(list_file.read_text() + "dusk/1.png\n")
-    with pytest.raises(UserError, match=r"list\.txt names dusk/1\.png, twice\n  "):
-        GTA5Dataset(tmp_path, SIZE, list_file)
-
-
-@pytest.mark.parametrize("entry", ["00099.png", "../labels/00001.png", "/etc/hosts"])
-def test_entry_that_is_not_in_the_folder_is_named(tmp_path, entry):
-    write_gta5(tmp_path)
-    (tmp_path / "list.txt").write_text(f"00001.png\n{entry}\n")
-    message = f"list.txt names {entry}, which is not in {tmp_path / 'images'}"
-    with pytest.raises(UserError, match=re.escape(message)):
-        GTA5Dataset(tmp_path, SIZE, tmp_path / "list.txt")
+    outside = f"which is not in {tmp_path / 'images'}"
+    for entry, problem in (("dusk/1.png", "twice"), ("../labels/day/1.png", outside)):
+        list_file.write_text(f"dusk/1.png\n{entry}\n")
+        with pytest.raises(UserError, match=re.escape(f"list.txt names {entry}, {problem}\n")):
+            GTA5Dataset(tmp_path, SIZE, list_file)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +125,7 @@ def test_list_files(tmp_path, content):
     assert read_list(tmp_path / "list.txt") == ["b.png", "a/a.png"]
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\n \n", b"\xff\xfe\x00", b"\x89PNG\r\n"])
+@pytest.mark.parametrize("content", [None, b"\n \n", b"\xff\xfe\x00", b"\x89PNG\r\n"])
 @pytest.mark.parametrize("name", ["list.txt", "split.mat"])
 def test_useless_list_file_is_named(tmp_path, name, content):
     path = tmp_path / name

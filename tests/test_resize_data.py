@@ -73,8 +73,7 @@ def test_photographs_are_turned_upright_and_become_png(data: Path) -> None:
 
 def test_a_stopped_run_continues(data: Path, capfd: Capture) -> None:
     assert resized("gta5", data / "GTA5") == 0
-    told = capfd.readouterr().out
-    assert f"--data_dir_source {data / 'small'} --input_size 40,24" in told
+    assert f"--data_dir_source {data / 'small'} --input_size 40,24" in capfd.readouterr().out
     whole = contents(data / "small")
     (data / "small/images/00002.png").unlink()
     (data / "small/labels/00003.png").unlink()

@@ -4,8 +4,7 @@
     python -m tools.check_data cityscapes photographs
     python -m tools.check_data gta5 data/mine --classes classes.yaml
 
-With --classes, cityscapes stands for the file's target and any other name for its source. Targets
-need no label maps. Every file is read; the status is 2 if there are problems, otherwise 0.
+With --classes, cityscapes stands for the file's target and any other name for its source.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ def data_parser(description: str) -> Parser:
 
 
 def open_data(options: argparse.Namespace, size: tuple[int, int]) -> SegmentationDataset:
-    """Open the data set that the command line names; label maps are not read."""
+    """Open the data set that the command line names, to read no label maps."""
     own = read_classes(options.classes) if options.classes else None
-    data, root, names = DATASETS[options.kind], options.folder, options.list
-    return SegmentationDataset(data, root, size, names, options.split, "none", own_classes=own)
+    place = (DATASETS[options.kind], options.folder, size, options.list, options.split)
+    return SegmentationDataset(*place, labels="none", own_classes=own)
 
 
 def in_parallel(work: Callable[[int], Any], count: int) -> list[Any]:
