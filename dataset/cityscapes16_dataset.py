@@ -10,6 +10,5 @@ from dataset.segmentation_dataset import SegmentationDataset
 CITYSCAPES_16 = dataclasses.replace(
     CITYSCAPES, name="Cityscapes with SYNTHIA's classes", label_space=CLASSES_16
 )
-"""The real target of the 16-class experiment: without terrain, truck and train."""
 
 Cityscapes16Dataset = functools.partial(SegmentationDataset, CITYSCAPES_16)

@@ -21,6 +21,5 @@ CITYSCAPES = Description(
     label_ids=CITYSCAPES_IDS,
     is_target=True,
 )
-"""The real target, with the 19 classes of the benchmark."""
 
 CityscapesDataset = functools.partial(SegmentationDataset, CITYSCAPES)

@@ -19,6 +19,5 @@ GTA5 = Description(
     label_space=CLASSES_19,
     label_ids=CITYSCAPES_IDS,
 )
-"""The synthetic source of the 19-class experiment."""
 
 GTA5Dataset = functools.partial(SegmentationDataset, GTA5)

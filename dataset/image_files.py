@@ -1,29 +1,31 @@
-"""Read photographs and label maps from image files.
+"""Find image files below a folder or by a list, and read photographs and label maps from them.
 
-kornia-rs decodes 8-bit PNGs two to four times as fast as Pillow, gives the ids of palette label
-maps (GTA-5), and keeps the values of 16-bit RGB label maps (SYNTHIA), which Pillow halves to 8
-bits. Pillow checks every file first and reads everything else.
-
-Every function raises UserError if a file is missing, damaged, or not an image.
+Pillow checks every file: a missing or damaged one is a UserError. kornia-rs decodes 8-bit PNGs two
+to four times as fast, and keeps the values of 16-bit RGB label maps (SYNTHIA), which Pillow halves.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
+import posixpath
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.io
 from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.errors import UserError
+from utils.errors import UserError, counted
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+UNREAD_EXTENSIONS = (".heic", ".heif", ".avif", ".gif", ".jp2", ".exr", ".tga")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")  # JPEG includes MPO, which phones write
 
 # Pixels of a PNG: the two bytes at 24 are the bits of a value and one of these kinds.
@@ -33,16 +35,79 @@ KORNIA_NAMES = {GRAY: "mono", RGB: "rgb", RGBA: "rgba"}
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of EXIF and other data that is not used
 
 
+def files_below(folder: Path) -> set[str]:
+    """Return the files below a folder that are not hidden, as posix paths within it.
+
+    Links are followed, except to a folder they lie in. A folder that is not there holds no files.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            what = f"cannot read the folder {error.filename}: {error.strerror}"
+            raise UserError(f"{what}\n  make it readable")
+
+    found: set[str] = set()
+    for place, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        here = Path(place)
+        shown = [here / name for name in folders if not name.startswith((".", "@eaDir"))]
+        folders[:] = [f.name for f in shown if not here.resolve().is_relative_to(f.resolve())]
+        prefix = "" if here == folder else here.relative_to(folder).as_posix() + "/"
+        found.update(prefix + name for name in files if not name.startswith("."))
+    return found
+
+
+def pictures_below(folder: Path, suffix: str) -> list[str]:
+    """Return the images below a folder, sorted, whose names end in a suffix and the extension."""
+    found = files_below(folder)
+    unread = [name for name in found if name.lower().endswith(UNREAD_EXTENSIONS)]
+    if unread:
+        count, first = counted(len(unread), "picture"), folder / min(unread)
+        print(f"warning: {count} left out, such as {first}; convert to PNG", file=sys.stderr)
+    endings = tuple((suffix + end).lower() for end in IMAGE_EXTENSIONS)
+    return sorted(name for name in found if name.lower().endswith(endings))
+
+
+def listed(list_file: Path, folder: Path, root: Path) -> list[str]:
+    """Return the images that a list file names, as paths within the image folder.
+
+    Its entries may also be absolute, or paths within the data folder ``root``.
+    """
+    found, start = files_below(folder), os.path.abspath(folder) + os.sep
+    names: dict[str, None] = {}
+    for entry in read_list(list_file):
+        within_root = os.path.abspath(os.path.join(root, entry)).removeprefix(start)
+        name = entry if entry in found else within_root.replace(os.sep, "/")
+        if name not in found or name in names:
+            problem = "twice" if name in names else f"which is not in {folder}"
+            raise UserError(f"{list_file} names {entry}, {problem}\n  correct the list")
+        names[name] = None
+    return list(names)
+
+
+def read_list(path: Path) -> list[str]:
+    """Return the lines of a text file, or the training images that GTA-5's ``split.mat`` names."""
+    try:
+        data = path.read_bytes()
+        if path.suffix.lower() == ".mat":
+            numbers = scipy.io.loadmat(io.BytesIO(data))["trainIds"].ravel().astype(int)
+            lines = [f"{number:05d}.png" for number in numbers.tolist()]
+        else:  # PowerShell writes UTF-16
+            is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+            lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").splitlines()
+    except Exception as error:  # scipy raises a dozen kinds
+        reason = getattr(error, "strerror", "") or "it is neither a text file nor GTA-5's split.mat"
+        raise UserError(f"cannot read the list file {path}: {reason}\n  correct it") from None
+    names = [line.strip().replace("\\", "/") for line in lines if line.strip()]
+    if not names:
+        raise UserError(f"the list file {path} is empty\n  write one image per line into it")
+    return [posixpath.normpath(name) for name in names]
+
+
 def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
-    """Read a photograph.
+    """Read a photograph of any kind as RGB, (H, W, 3).
 
-    Args:
-        path: an image file; gray, palette, RGBA, CMYK and 16-bit images are converted to 8-bit RGB.
-        upright: whether to rotate it as its EXIF orientation says. Published data sets are read
-            without, since their label maps are not rotated either.
-
-    Returns:
-        uint8, (H, W, 3), RGB.
+    ``upright`` rotates it as its EXIF orientation says. Published data sets are read without, since
+    their label maps are not rotated either.
     """
     with _opened(path) as (data, picture):
         if picture.format == "PNG" and data[24:26] == bytes((8, RGB)) and not upright:
@@ -62,13 +127,9 @@ def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
 
 
 def read_label_ids(path: Path) -> NDArray[Any]:
-    """Read a label map: 8-bit gray or palette, or 16-bit with the class in the first channel.
+    """Read the label ids of a PNG file, uint8 or uint16, (H, W).
 
-    Args:
-        path: a PNG file; one that holds colors instead of ids is a UserError.
-
-    Returns:
-        Label ids, uint8 or uint16, (H, W).
+    It is 8-bit gray or palette, or 16-bit with the class in the first channel.
     """
     with _opened(path) as (data, picture):
         if picture.format != "PNG":
@@ -102,8 +163,5 @@ def _opened(path: Path) -> Iterator[tuple[bytes, Image.Image]]:
     except Exception as error:  # decoders raise a dozen kinds for damaged files
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            known = f"it is not an image of the formats {', '.join(FORMATS)}"
-            reason = known if data else "it is empty"
-        raise UserError(
-            f"cannot read {path}: {reason}\n  replace the file, or leave it out with a list file"
-        ) from None
+            reason = f"it is no image of {', '.join(FORMATS)}" if data else "it is empty"
+        raise UserError(f"cannot read {path}: {reason}\n  replace it, or leave it out") from None

@@ -11,10 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 Color = tuple[int, int, int]
-
-LabelIds = Mapping[str, int | tuple[int, ...]]
-"""Class name -> the label id, or ids, that stand for it in a data set's files."""
-
+LabelIds = Mapping[str, int | tuple[int, ...]]  # class name -> its label ids in a data set
 IGNORE_LABEL = 255
 
 # In the order of the train ids: color, label id in Cityscapes and GTA-5, label id in SYNTHIA.
@@ -70,6 +67,5 @@ CLASSES_16 = LabelSpace(tuple(SYNTHIA_IDS), tuple(_CLASSES[name][0] for name in 
 """The 16 classes that SYNTHIA and Cityscapes share: without terrain, truck and train."""
 
 LABEL_SPACES = {19: CLASSES_19, 16: CLASSES_16}
-
 LEFT_OUT_OF_13 = ("wall", "fence", "pole")
 """Left out of the 13-class mean over the 16 classes, which is often written mIoU*."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,14 +30,21 @@ class Batch(NamedTuple):
     labels: tuple[Tensor, ...]  # train ids, uint8, each of its own size; empty if none are read
     names: tuple[str, ...]  # paths within the image folder
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Workers send arrays: tensors need shared memory, of which containers have little.
+        return _batch, (self.images.numpy(), [label.numpy() for label in self.labels], self.names)
+
+
+def _batch(images: NDArray[Any], labels: list[NDArray[Any]], names: tuple[str, ...]) -> Batch:
+    return Batch(torch.from_numpy(images), tuple(map(torch.from_numpy, labels)), names)
+
 
 @dataclass(eq=False)
 class EpochSampler(Sampler[list[int]]):
     """The batches of one epoch, reproducible from any batch on.
 
-    An epoch visits ``entries`` places: the data set, repeated in turn. A global batch is
-    ``batch_size * world_size`` consecutive places of the epoch's order, and each process takes its
-    share, so that N processes see what one process with an N-fold batch sees.
+    An epoch visits ``entries`` places: the data set, repeated. Each process takes its share of
+    ``batch_size * world_size`` places in a row, so that N see what one with an N-fold batch sees.
     """
 
     length: int  # of the data set
@@ -57,9 +64,8 @@ class EpochSampler(Sampler[list[int]]):
         return self.entries // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self.seed is None:
-            order = torch.arange(self.entries)
-        else:
+        order = torch.arange(self.entries)
+        if self.seed is not None:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(self.entries, generator=generator)
         indices = (order % self.length).tolist()
@@ -78,9 +84,8 @@ def sequential_batches(
 
 def available_cores() -> int:
     """Return how many cores this process may use; on shared machines, fewer than there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def default_workers() -> int:
@@ -88,74 +93,40 @@ def default_workers() -> int:
     return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
-class _Arrays(NamedTuple):
-    """A batch on its way from a worker, through its pipe.
-
-    Tensors would need shared memory, of which containers have little, and a file handle each.
-    """
-
-    images: NDArray[np.uint8]
-    labels: tuple[NDArray[np.uint8], ...]
-    names: tuple[str, ...]
-
-    def tensors(self) -> Batch:
-        labels = tuple(torch.from_numpy(label) for label in self.labels)
-        return Batch(torch.from_numpy(self.images), labels, self.names)
-
-    def pin_memory(self) -> Batch:  # called in a thread of the loader
-        images, labels, names = self.tensors()
-        return Batch(images.pin_memory(), tuple(label.pin_memory() for label in labels), names)
-
-
-@dataclass
-class _Reader:
-    """Reads a batch; a UserError is a value, since workers wrap a raised one in a traceback."""
-
-    dataset: SegmentationDataset
-
-    def __call__(self, indices: list[int]) -> _Arrays | UserError:
-        try:
-            samples = [self.dataset[index] for index in indices]
-        except UserError as error:
-            return error
-        images, labels, names = zip(*samples, strict=True)
-        return _Arrays(np.stack(images), tuple(x for x in labels if x is not None), names)
+def _read(dataset: SegmentationDataset, indices: list[int]) -> Batch | UserError:
+    """Read a batch; a UserError is returned, since workers wrap a raised one in a traceback."""
+    try:
+        images, labels, names = zip(*[dataset[index] for index in indices], strict=True)
+    except UserError as error:
+        return error
+    return _batch(np.stack(images), [label for label in labels if label is not None], names)
 
 
 class _Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
-        """Yield batches; raise the UserError that a worker returned in place of one."""
-        with _watching_workers():
-            batches = super().__iter__()
+        """Yield batches; raise UserError if one cannot be read or a worker was killed.
+
+        PyTorch's own handler would raise wherever the main process is, such as in the middle of an
+        update. Reading must be interrupted, since a killed worker may leave half of a batch.
+        """
+        batches = None
         while True:
-            with _watching_workers():
-                batch = next(batches, None)
+            try:
+                with handling(lambda *_: _error_if_any_worker_fails(), "SIGCHLD"):
+                    _error_if_any_worker_fails()
+                    batches = super().__iter__() if batches is None else batches
+                    batch = next(batches, None)
+            except RuntimeError as error:
+                if "DataLoader worker" not in str(error):
+                    raise
+                what = f"a process that reads images has ended: {str(error).splitlines()[0]}"
+                remedy = "if the memory ran out, give fewer --num_workers or a smaller --input_size"
+                raise UserError(f"{what}\n  {remedy}") from None
             if batch is None:
                 return
             if isinstance(batch, UserError):
                 raise batch
-            yield batch.tensors() if isinstance(batch, _Arrays) else batch
-
-
-@contextlib.contextmanager
-def _watching_workers() -> Iterator[None]:
-    """Raise UserError if a worker was killed.
-
-    PyTorch's own handler would raise wherever the main process is, such as in the middle of an
-    update. Reading a batch must be interrupted, since a killed worker may leave half of one.
-    """
-    try:
-        with handling(lambda *_: _error_if_any_worker_fails(), "SIGCHLD"):
-            _error_if_any_worker_fails()
-            yield
-    except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
-            raise
-        reason = str(error).splitlines()[0].rstrip(" .")
-        raise UserError(
-            f"a process that reads images has ended: {reason}\n"
-            "  if the memory ran out, give fewer --num_workers or a smaller --input_size"
-        ) from None
+            yield batch
 
 
 def make_loader(
@@ -166,19 +137,15 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of `Batch`es; UserError if a sample cannot be read or a worker is killed.
 
-    Args:
-        dataset: where the samples come from.
-        batches: yields lists of sample indices.
-        num_workers: worker processes, which live as long as the loader; 0 loads in this process,
-            None is `default_workers()`.
-        device_type: for "cuda" memory is pinned, so that copies run in the background.
+    ``batches`` yields lists of sample indices. Workers live as long as the loader; with 0 of them
+    this process reads. For "cuda" memory is pinned, so that copies run in the background.
     """
     workers = default_workers() if num_workers is None else num_workers
     return _Loader(
         range(len(dataset)),  # type: ignore[arg-type]
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_Reader(dataset),
+        collate_fn=partial(_read, dataset),
         pin_memory=device_type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
@@ -192,7 +159,13 @@ def _start_worker(_worker: int) -> None:
     """Let Ctrl-C, and SIGTERM to all processes, reach only the main one; end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+    def end_with_parent() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+        os._exit(1)  # PyTorch's own end waits until the batches are read, by nobody
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 @atexit.register
@@ -201,10 +174,3 @@ def _end_workers() -> None:
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent:
-        parent.join()
-    os._exit(1)  # PyTorch's own end waits until the batches are read, by nobody

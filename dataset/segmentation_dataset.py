@@ -8,45 +8,41 @@ Without any code, a classes file (own_classes.py) does the same.
 from __future__ import annotations
 
 import copy
+import glob
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset.file_lists import files_below, listed, pictures_below
-from dataset.image_files import read_image, read_label_ids
+from dataset.image_files import files_below, listed, pictures_below, read_image, read_label_ids
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace
 from dataset.transforms import resize_image
 from utils.errors import UserError, counted
 
-if TYPE_CHECKING:
-    from dataset.own_classes import OwnClasses
-
-LabelUse = Literal["none", "resized", "own size"]
-"""Whether label maps are read, and at which size: the input's for training, their own to score."""
-
 SPLITS = ("train", "val", "test")
+
+LabelUse = Literal["none", "resized", "own size"]  # to adapt to, to train on, to score
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of a data set, within its root; ``{split}`` stands for train, val or test.
-
-    Attributes:
-        labels: folder of the label maps, PNG files in the same subfolders as the images.
-        image_suffix: end of an image's name, before the extension; not part of the label map's.
-        label_suffix: end of a label map's name, before the extension.
-    """
+    """The folders of a data set, within its root; ``{split}`` stands for train, val or test."""
 
     images: str
-    labels: str
-    image_suffix: str = ""
-    label_suffix: str = ""
+    labels: str  # PNG files, in the same subfolders as the images
+    image_suffix: str = ""  # end of an image's name, before the extension
+    label_suffix: str = ""  # which the label map's name has in place of it
+
+    def folders(self, root: Path, split: str) -> tuple[Path, Path]:
+        """Return where the images and the label maps of a split are."""
+        images, labels = (text.replace("{split}", split) for text in (self.images, self.labels))
+        return root / images, root / labels
 
     def label_name(self, image: str) -> str:
         """Return the label map of an image; both are paths within their folders."""
@@ -61,21 +57,37 @@ PLAIN_FOLDER = Layout(images="", labels="")
 
 @dataclass(frozen=True)
 class Description:
-    """A data set.
-
-    Attributes:
-        name: what messages call it.
-        guide: the file whose docstring documents the folders.
-        layouts: the first whose image folder exists is used.
-        is_target: whether networks adapt to it, so that it may come without label maps.
-    """
+    """A data set; the first of its layouts whose image folder exists is used."""
 
     name: str
-    guide: str
+    guide: str  # the file whose docstring documents the folders
     layouts: tuple[Layout, ...]
     label_space: LabelSpace
     label_ids: LabelIds
-    is_target: bool = False
+    is_target: bool = False  # networks adapt to it, so that it may come without label maps
+
+
+class OwnClasses(NamedTuple):
+    """The content of a classes file (own_classes.py)."""
+
+    path: str
+    label_space: LabelSpace
+    label_ids: Mapping[str, LabelIds]  # of "source" and "target"
+    layouts: Mapping[str, Layout]  # of those whose folders the file states
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return self.label_space.num_classes
+
+    def describe(self, description: Description) -> Description:
+        """Return the description of a source or target with these classes, ids and folders."""
+        domain = "target" if description.is_target else "source"
+        layouts = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
+        if domain in self.layouts:
+            layouts = (self.layouts[domain],)
+        own = replace(description, label_space=self.label_space, label_ids=self.label_ids[domain])
+        return replace(own, layouts=layouts, guide=self.path)
 
 
 class Sample(NamedTuple):
@@ -87,40 +99,18 @@ class Sample(NamedTuple):
 
 
 class SegmentationDataset(Dataset[Sample]):
-    """The images of a folder, with their label maps.
-
-    Args:
-        description: folders, classes and label ids.
-        root: the data folder; for a target whose labels are not read, any folder of images.
-        size: width and height of the network's input.
-        list_file: which images, and in which order; without it all, in sorted order.
-        split: train, val or test; used if the folders contain ``{split}``.
-        labels: "none" reads no label maps; "resized" reads them at the input size, to train on;
-            "own size" reads them at their own size, to score.
-        ignore_label: train id of pixels that belong to no class.
-        own_classes: replaces the description's classes, label ids and folders.
-
-    Attributes:
-        layout: the one of the description's layouts that the root has, or `PLAIN_FOLDER`.
-        is_plain_folder: whether the root is a plain folder of images, which have no label maps.
-        names: paths of the images within the image folder.
-        table: label id -> train id.
-
-    Raises:
-        UserError: there is no image, an image has no label map, no class has label ids, or the
-            ignore label is the train id of a class.
-    """
+    """The images of a folder, with their label maps."""
 
     def __init__(
         self,
         description: Description,
-        root: str | Path,
-        size: tuple[int, int],
-        list_file: str | Path | None = None,
+        root: str | Path,  # a target whose labels are not read may be any folder of images
+        size: tuple[int, int],  # width and height of the network's input
+        list_file: str | Path | None = None,  # which images, and in which order; or all, sorted
         split: str = "val",
         labels: LabelUse = "resized",
-        ignore_label: int = IGNORE_LABEL,
-        own_classes: OwnClasses | None = None,
+        ignore_label: int = IGNORE_LABEL,  # train id of pixels that belong to no class
+        own_classes: OwnClasses | None = None,  # instead of the description's classes and folders
     ) -> None:
         self.description = own_classes.describe(description) if own_classes else description
         self.root = Path(root)
@@ -130,15 +120,18 @@ class SegmentationDataset(Dataset[Sample]):
         self.ignore_label = ignore_label
         self.label_space = self.description.label_space
         if ignore_label < self.label_space.num_classes:
-            remedy = f"give one from {self.label_space.num_classes} to 255"
-            raise UserError(f"--ignore_label {ignore_label} is the id of a class\n  {remedy}")
-        self.table = self.label_space.table(self.description.label_ids)
+            raise UserError(f"--ignore_label {ignore_label} is the id of a class\n  give 255")
+        self.table = self.label_space.table(self.description.label_ids)  # label id -> train id
+        self._lookup = np.full(2**16, ignore_label, np.uint8)
+        self._lookup[list(self.table)] = list(self.table.values())
         self.layout = self._find_layout()
         self.is_plain_folder = self.layout == PLAIN_FOLDER
-        self.image_folder, self.label_folder = self._folders(self.layout)
-        self.names = self._find_images(list_file)
-        self._lookup = np.full(2**16, ignore_label, np.uint8)  # label id -> train id
-        self._lookup[list(self.table)] = list(self.table.values())
+        self.image_folder, self.label_folder = self.layout.folders(self.root, split)
+        # Paths within the image folder.
+        names = listed(Path(list_file), self.image_folder, self.root) if list_file else None
+        self.names = names or pictures_below(self.image_folder, self.layout.image_suffix)
+        if not self.names:
+            raise self._no_images()
         self._check_labels()
 
     def with_labels(self, use: LabelUse) -> SegmentationDataset:
@@ -152,11 +145,6 @@ class SegmentationDataset(Dataset[Sample]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read a sample.
-
-        Raises:
-            UserError: a file cannot be read, or a label map to train on has no known label id.
-        """
         name = self.names[index]
         # Cameras may store photographs on their side; published data sets are used as they are.
         image = read_image(self.image_folder / name, upright=self.is_plain_folder)
@@ -171,10 +159,9 @@ class SegmentationDataset(Dataset[Sample]):
         ids = np.asarray(Image.fromarray(ids).resize(self.size, Image.Resampling.NEAREST))
         label = self._lookup.take(ids)
         if (label == self.ignore_label).all():
-            raise UserError(
-                f"{path} has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})\n"
-                f"  known ids: {sorted(self.table)}; convert it, or leave the image out by a list"
-            )
+            what = f"{path} has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
+            remedy = "convert it, or leave the image out by a list"
+            raise UserError(f"{what}\n  known ids: {sorted(self.table)}; {remedy}")
         return label
 
     def label_file(self, name: str) -> Path:
@@ -186,45 +173,29 @@ class SegmentationDataset(Dataset[Sample]):
         readable = bool(self.table) and not self.is_plain_folder
         return readable and any(os.path.exists(self.label_file(name)) for name in self.names)
 
-    def _folders(self, layout: Layout) -> tuple[Path, Path]:
-        images, labels = layout.images, layout.labels
-        images, labels = (text.replace("{split}", self.split) for text in (images, labels))
-        return self.root / images, self.root / labels
-
     def _find_layout(self) -> Layout:
         layouts = self.description.layouts
         for layout in layouts:
-            if os.path.isdir(self._folders(layout)[0]):
+            if os.path.isdir(layout.folders(self.root, self.split)[0]):
                 return layout
         # If only this split is missing, the images below the root include label maps.
-        paths = [path for layout in layouts for path in (layout.images, layout.labels)]
-        own = {path.replace("{split}", split).split("/")[0] for path in paths for split in SPLITS}
+        root = Path(glob.escape(str(self.root)))
+        folders = [folder for layout in layouts for folder in layout.folders(root, "*")]
         may_be_plain = self.description.is_target and self.labels == "none"
-        if may_be_plain and not any(os.path.isdir(self.root / folder) for folder in own):
+        if may_be_plain and not any(glob.glob(str(folder)) for folder in folders):
             return PLAIN_FOLDER
         raise self._no_images()
 
-    def _find_images(self, list_file: str | Path | None) -> list[str]:
-        if list_file:
-            return listed(Path(list_file), self.image_folder, self.root)
-        names = pictures_below(self.image_folder, self.layout.image_suffix)
-        if not names:
-            raise self._no_images()
-        return names
-
     def _no_images(self) -> UserError:
-        expected = []
+        expected = ["images to adapt to anywhere in it"] if self.description.is_target else []
         for layout in self.description.layouts:
-            images, labels = self._folders(layout)
-            image, label = f"NAME{layout.image_suffix}.png", f"NAME{layout.label_suffix}.png"
-            expected.append(f"{images}/**/{image} and {labels}/**/{label}")
-        if self.description.is_target and self.labels == "none":
-            expected.append("images without labels anywhere in it")
+            images, labels = layout.folders(self.root, self.split)
+            ends = f"NAME{layout.image_suffix}.png", f"NAME{layout.label_suffix}.png"
+            expected.append(f"{images}/**/{ends[0]} and {labels}/**/{ends[1]}")
         return UserError(
             f"no images under {self.root}\n"
             f"  expected: {' or '.join(expected)} (see {self.description.guide})\n"
-            "  give the data folder's path; `python -m tools.demo` needs no data, and "
-            "evaluation.py --images takes any images"
+            "  give the data folder's path, or try `python -m tools.demo`, which needs no data"
         )
 
     def _check_labels(self) -> None:
@@ -235,12 +206,9 @@ class SegmentationDataset(Dataset[Sample]):
         found = files_below(self.label_folder)
         missing = [name for name in self.names if self.layout.label_name(name) not in found]
         if missing:
-            raise UserError(
-                f"{len(missing)} of {counted(len(self), 'image')} without label map, the first: "
-                f"{self.image_folder / missing[0]}\n"
-                f"  expected: {self.label_file(missing[0])}\n"
-                "  add the label maps, or name the images to use in a list file"
-            )
+            count = f"{len(missing)} of {counted(len(self), 'image')} without label map"
+            first = f"{self.image_folder / missing[0]}\n  expected: {self.label_file(missing[0])}"
+            remedy = "add the label maps, or name the images to use in a list file"
+            raise UserError(f"{count}, the first: {first}\n  {remedy}")
         if not self.table:
-            what = f"no class has label ids for the label maps of {self.label_folder}"
-            raise UserError(f"{what}\n  give the classes their ids in this data set (--classes)")
+            raise UserError(f"no class has label ids for {self.label_folder}\n  see --classes")

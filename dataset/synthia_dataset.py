@@ -25,6 +25,5 @@ SYNTHIA = Description(
     label_space=CLASSES_16,
     label_ids=SYNTHIA_IDS,
 )
-"""The synthetic source of the 16-class experiment."""
 
 SynthiaDataset = functools.partial(SegmentationDataset, SYNTHIA)

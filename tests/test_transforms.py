@@ -10,7 +10,7 @@ from model.SEAN import network_input
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@pytest.mark.parametrize("size", [(40, 24), (61, 47), (130, 90), (77, 53)])
+@pytest.mark.parametrize("size", [(40, 24), (130, 90), (77, 53)])
 @pytest.mark.parametrize("shape", [(53, 77), (1, 1)])
 def test_images_are_resized_as_by_pillow(shape, size, exact):
     image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
