@@ -226,5 +226,5 @@ def test_files_that_do_not_fit_are_refused(trained: Path, tmp_path: Path, capfd:
     cases = {"19 or 16": (), f"{fewer} is labelled for 5": ("--classes", fewer)}
     for reason, given in cases.items():
         message = refusal(capfd, evaluation.main, *scoring(trained, tmp_path / "maps", *given))
-        assert "GTA_TeacherNet.pth is a checkpoint for 6 classes; " in message
+        assert "GTA_TeacherNet.pth is a checkpoint for 6 classes" in message
         assert reason in message
