@@ -223,7 +223,7 @@ def test_files_that_do_not_fit_are_refused(trained: Path, tmp_path: Path, capfd:
     joined = changed(tmp_path, "/{split}", "/val")
     assert "--target_split train: " in refusal(capfd, SEAN_GTA5.main, *training(trained, joined))
     fewer = changed(tmp_path, "\n  sky: .*", "")
-    cases = {"19 or 16": (), f"{fewer} is labelled for 5": ("--classes", fewer)}
+    cases = {"19 or 16": (), f"those of {fewer}": ("--classes", fewer)}
     for reason, given in cases.items():
         message = refusal(capfd, evaluation.main, *scoring(trained, tmp_path / "maps", *given))
         assert "GTA_TeacherNet.pth is a checkpoint for 6 classes" in message
