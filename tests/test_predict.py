@@ -34,25 +34,21 @@ def images(batch: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", [(32, 64), (37, 61), (3, 5)])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_the_class_is_the_first_of_the_highest(size: tuple[int, int], kind: torch.dtype) -> None:
+def test_the_class_and_its_probability(size: tuple[int, int], kind: torch.dtype) -> None:
+    """The class is the first of the highest."""
     logits = torch.randn(19, 4, 8, generator=torch.Generator().manual_seed(0)).to(kind)
     logits[3] += 2
     logits[7] = logits[3]  # a tie wherever either is the highest
-    classes = Prediction(logits, None, size).classes
+    prediction = Prediction(logits, None, size)
+    classes = prediction.classes
     upsampled = F.interpolate(logits[None].float(), size=size, mode="bilinear")[0]
     assert classes.dtype == torch.uint8
     assert classes.shape == size
     assert torch.equal(classes.long(), upsampled.argmax(0))
     assert (classes == 3).any()
     assert not (classes == 7).any()
-
-
-def test_confidence_is_the_probability_of_the_class() -> None:
-    logits = torch.randn(5, 4, 8, generator=torch.Generator().manual_seed(0)) * 3
-    prediction = Prediction(logits, None, (32, 64))
-    upsampled = F.interpolate(logits[None], size=(32, 64), mode="bilinear")[0]
     odds = upsampled.double().exp()
-    share = odds.gather(0, prediction.classes[None].long())[0] / odds.sum(0)
+    share = odds.gather(0, classes[None].long())[0] / odds.sum(0)
     torch.testing.assert_close(prediction.confidence.double(), share, atol=1e-6, rtol=0)
 
 
@@ -61,8 +57,7 @@ def test_a_batch_is_predicted_image_by_image(network: SEANet) -> None:
     with torch.no_grad():
         attention, logits = network(images(3))
     for index, prediction in enumerate(predict(network, images(3), sizes)):
-        assert prediction.attention is not None
-        assert torch.equal(prediction.attention, attention[index, 0])
+        assert torch.equal(prediction.attention, attention[index, 0])  # type: ignore[arg-type]
         assert torch.equal(prediction.logits, logits[index])
         assert prediction.classes.shape == sizes[index]
     with pytest.raises(ValueError, match="zip"):
