@@ -77,10 +77,6 @@ def evaluated(
     return Evaluated(folder, scores, iou, list(scores["class_iou"]))
 
 
-def stems(data: Path, split: str = "val") -> list[str]:
-    return sorted(path.stem for path in (data / "leftImg8bit" / split).rglob("*.png"))
-
-
 def read(path: Path) -> Any:
     return np.asarray(Image.open(path))
 
@@ -89,7 +85,8 @@ def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, cityscapes: Pa
     """From the files alone, class by class."""
     files = sorted((cityscapes / "gtFine/val").rglob("*_gtFine_labelIds.png"))
     label = np.stack([read(path) for path in files])
-    prediction = np.stack([read(evaluated.folder / f"{stem}.png") for stem in stems(cityscapes)])
+    names = [path.name.replace("gtFine_labelIds", "leftImg8bit") for path in files]
+    prediction = np.stack([read(evaluated.folder / name) for name in names])
     assert prediction.shape == (3, 64, 128)
     ids = [CITYSCAPES_IDS[name] for name in evaluated.names]
     train_ids = np.vectorize(lambda label_id: ids.index(label_id) if label_id in ids else 255)

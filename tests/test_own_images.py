@@ -135,11 +135,11 @@ def write_video(path: Path, width: int, height: int) -> None:
     writer.release()
 
 
-def read_video(path: Path) -> tuple[list[Picture], float]:
+def read_video(path: Path) -> list[Picture]:
     video, pictures = cv2.VideoCapture(str(path)), []
     while (frame := video.read()[1]) is not None:
         pictures.append(frame[..., ::-1])
-    return pictures, video.get(cv2.CAP_PROP_FPS)
+    return pictures
 
 
 @pytest.mark.parametrize("size", [(64, 32), (66, 35)])
@@ -148,9 +148,8 @@ def test_a_video_gives_a_video(size: tuple[int, int], tmp_path: Path, capsys: Ca
     write_video(source, *size)
     predict(source, tmp_path / "maps", batch_size=4)
     assert written(tmp_path / "maps") == ["drive_overlay.mp4", "legend.png"]
-    shown, rate = read_video(tmp_path / "maps/drive_overlay.mp4")
-    assert rate == 12.5
-    for result, frame in zip(shown, read_video(source)[0], strict=True):
+    shown = read_video(tmp_path / "maps/drive_overlay.mp4")
+    for result, frame in zip(shown, read_video(source), strict=True):
         colors = np.array(SPACE.colors)[naive_scores(frame)[1].argmax(0)]
         expected = (frame / 2 + colors / 2)[: size[1] // 2 * 2]  # the codec takes even sizes
         assert np.abs(result - expected).mean() < 12  # the codec's loss
