@@ -23,8 +23,6 @@ from tests.test_own_images import SPACE
 from tests.test_report import Page
 from utils.errors import UserError
 
-PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -51,9 +49,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# --- no labels --------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("void", [False, True])
 def test_without_labels_it_predicts_and_says_so(
     void: bool, small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
@@ -72,8 +67,8 @@ def test_without_labels_it_predicts_and_says_so(
     folder.mkdir()
     for name in ("scores.json", "compare.json", "Evaluation.txt"):
         (folder / name).write_text("of an earlier run")
-    more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
-    run(small / "plain.pth", data, folder, *more, *PICTURES)
+    files = "--save_panels --save_attention --save_confidence --save_label_ids --report".split()
+    run(small / "plain.pth", data, folder, "--split", "test", "--batch_size", 2, *files)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
     assert re.search("nothing was scored: no label maps with a class in .*gtFine/test", text)
     assert text in capsys.readouterr().out
@@ -81,9 +76,6 @@ def test_without_labels_it_predicts_and_says_so(
     assert not list(folder.glob("*.json"))
     assert not re.search("<table|ground truth", page)
     assert [read(folder / f"label_ids/{path.name}").shape for path in images] == shapes
-
-
-# --- comparison -------------------------------------------------------------------------------
 
 
 def test_both_are_scored_as_each_alone(
@@ -115,9 +107,6 @@ def test_both_are_scored_as_each_alone(
     first, second = (np.array(list(scores["image_miou"].values())) for scores in alone)
     ranked = [text.split(". ")[1] for text in page.text("h3")]
     assert ranked == [images[index] for index in np.argsort(-np.abs(second - first))]
-
-
-# --- mistakes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,9 +143,6 @@ def test_what_would_be_wrong_in_silence_is_refused(
     assert not contents(tmp_path / "maps", ".lock", "legend.png")
 
 
-# --- own images -------------------------------------------------------------------------------
-
-
 def test_own_images_need_the_checkpoint_alone(small: Path, tmp_path: Path, capsys: Capture) -> None:
     """Classes, colors and input size are in it."""
     photos, maps = tmp_path / "photos", tmp_path / "maps"
@@ -171,15 +157,12 @@ def test_own_images_need_the_checkpoint_alone(small: Path, tmp_path: Path, capsy
     assert "nothing was scored" in capsys.readouterr().out
 
 
-# --- the output folder ------------------------------------------------------------------------
-
-
 def test_equal_names_keep_their_folders() -> None:
     assert stems_of(["a/1.png", "b/2.x.png"]) == ["1", "2.x"]
     assert stems_of(["a/1.png", "b/1.png", "2.png"]) == ["a/1", "b/1", "2"]
 
 
-def test_results_are_whole_and_in_utf_8(tmp_path: Path) -> None:
+def test_results_are_whole_and_one_evaluation_at_a_time_writes_them(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path, SPACE)
     outputs.write_results(dict.fromkeys(RESULTS, "earlier"))
     with pytest.raises(UserError, match="cannot write"):
@@ -187,9 +170,5 @@ def test_results_are_whole_and_in_utf_8(tmp_path: Path) -> None:
     assert contents(tmp_path).keys() == set(RESULTS)
     outputs.write_results({"Evaluation.txt": os.fsdecode(b"caf\xe9.png")})
     assert contents(tmp_path) == {"Evaluation.txt": rb"caf\udce9.png"}
-
-
-def test_one_evaluation_at_a_time_uses_a_folder(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path / "maps", SPACE)
     with outputs.open(["a.png"], []), pytest.raises(UserError, match="is in use"):
         outputs.open(["a.png"], [])

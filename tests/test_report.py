@@ -42,13 +42,10 @@ def colors_in(picture: Picture) -> set[tuple[int, ...]]:
     return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
 
 
-def test_color_map() -> None:
+def test_color_map_and_error_map() -> None:
     painted = pictures.color_map(np.array([[0, 1, 2], [3, 254, 255]], np.uint8), COLORS)
     assert painted.dtype == np.uint8
     assert painted.tolist() == [list(map(list, COLORS)), [[0, 0, 0]] * 3]
-
-
-def test_error_map() -> None:
     classes = np.array([[0, 1, 2, 0, 255]], np.uint8)
     label = np.array([[0, 2, 2, 255, 255]], np.uint8)
     right, wrong, ignored = map(list, ERROR_COLORS.values())
