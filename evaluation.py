@@ -82,19 +82,19 @@ def main() -> None:
         place(network, device)
     networks = [with_precision(network, precision) for network, _ in loaded]
     chosen = [kind for kind in KINDS if getattr(options, f"save_{kind}")]
-    outputs = Outputs(Path(options.snapshot_dir), chosen)
+    if options.save_attention and not info.attention:
+        raise UserError(f"{options.restore_from} has no attention\n  leave out --save_attention")
+    outputs = Outputs(Path(options.snapshot_dir), space, chosen)
     if options.images is not None:
         if options.compare or options.report:
             raise UserError("own images have no scores\n  leave out --compare and --report")
-        source = Path(options.images)
-        predict_own_images(networks[0], space, source, outputs, size, options.batch_size)
+        images = Path(options.images)
+        predict_own_images(networks[0], images, outputs, size, options.batch_size)
         print("nothing was scored: own images have no labels")
         return
     kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
-    dataset = kind(
-        options.data_dir, size, options.data_list, options.split, "none", options.ignore_label,
-        own_classes=own,
-    )  # fmt: skip
+    source = options.data_dir, size, options.data_list, options.split
+    dataset = kind(*source, "none", options.ignore_label, own_classes=own)
     dataset = dataset.with_labels("own size") if dataset.has_labels() else dataset
     evaluate(networks, dataset, info, outputs, replace(options, precision=precision))
 
@@ -123,7 +123,7 @@ def evaluate(
     """Predict every image, write the files of the last network, score it, and compare."""
     space, matrices, worst = dataset.label_space, [], list[Shown]()
     stems = dict(zip(dataset.names, stems_of(dataset.names), strict=True))
-    files = [*RESULTS, *(file for stem in stems.values() for file in outputs.files(stem))]
+    files = [*RESULTS, *(file for stem in stems.values() for file in outputs.files(stem).values())]
     inputs = [dataset.image_folder / name for name in stems] + [*map(dataset.label_file, stems)]
     with outputs.open(files, inputs, [dataset.image_folder, dataset.label_folder]):
         predicted = predict_dataset(networks, dataset, options.batch_size, options.num_workers)
@@ -132,7 +132,7 @@ def evaluate(
             matrices.append(torch.stack(counts).cpu())
             shown = options.report or options.save_panels or options.save_attention
             tiles = dataset_tiles(dataset, name, label, predictions) if shown else {}
-            outputs.save(stems[name], predictions[-1], space, tiles)
+            outputs.save(stems[name], predictions[-1], tiles)
             if options.report:
                 keep_worst(worst, name, mean_iou(matrices[-1]).tolist(), tiles)
         confusions = torch.stack(matrices)  # (images, networks, C, C)

@@ -9,10 +9,8 @@ from torch import Tensor
 def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Tensor:
     """Count pixels by class and predicted class, without a copy to the CPU.
 
-    Args:
-        prediction: train ids, int64 or uint8, any shape, 0..C-1.
-        label: train ids, int64, the same shape; pixels with an id of C or above are left out.
-        num_classes: C; the counts are int64, (C, C), rows are the label.
+    Both hold train ids, in one shape: the prediction 0..C-1, in int64 or uint8; the label, in
+    int64, also others, which are left out. The counts are int64, (C, C), rows are the label.
     """
     # No boolean indexing and no bincount: both wait for the GPU to know the size of the result.
     cells = (label.clamp(max=num_classes) * num_classes + prediction).flatten()
@@ -24,9 +22,8 @@ def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int) -> Ten
 def class_iou(confusion: Tensor) -> Tensor:
     """Intersection over union of each class of confusion matrices, (..., C, C).
 
-    Returns:
-        (..., C), 0..1, float64 for a matrix of counts, the matrix's own type for one of floats; nan
-        where a class is neither in the label nor predicted.
+    (..., C), 0..1, float64 for a matrix of counts, the matrix's own type for one of floats; nan
+    where a class is neither in the label nor predicted.
     """
     if not confusion.is_floating_point():
         confusion = confusion.double()

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import filelock
 import numpy as np
-from numpy.typing import NDArray
 
 from dataset.labels import CITYSCAPES_IDS, LabelSpace
-from inference.pictures import (
-    Tiles,
-    attention_picture,
-    color_map,
-    confidence_picture,
-    overlay,
-    panel,
-)
+from inference import pictures
 from inference.predict import Prediction
 from utils.errors import UserError
 from utils.files import lock_folder, save_png, whole_file
@@ -40,14 +33,14 @@ class Outputs:
     """The output folder, and what goes there of each image besides its label map and color map."""
 
     folder: Path
+    space: LabelSpace
     kinds: Sequence[str] = ()  # some of `KINDS`, and overlay
 
-    def files(self, stem: str) -> list[str]:
-        """Return the files of an image; ``stem`` is their path without ending."""
-        ids = [f"label_ids/{stem}.png"] if "label_ids" in self.kinds else []
-        kinds = [kind.removesuffix("s") for kind in self.kinds if kind != "label_ids"]
-        endings = ["", "_color", *(f"_{kind}" for kind in kinds)]
-        return [f"{stem}{ending}.png" for ending in endings] + ids
+    def files(self, stem: str) -> dict[str, str]:
+        """Return the files of an image by kind; ``stem`` is their path without ending."""
+        files = {"classes": f"{stem}.png", "color": f"{stem}_color.png"}
+        files |= {kind: f"{stem}_{kind.removesuffix('s')}.png" for kind in self.kinds}
+        return files | ({"label_ids": f"label_ids/{stem}.png"} if "label_ids" in files else {})
 
     def open(
         self, files: Sequence[str], inputs: Sequence[Path], searched: Sequence[Path] = ()
@@ -55,8 +48,13 @@ class Outputs:
         """Make and lock the folder for files, given by their paths in it; return the lock.
 
         UserError if a file would be written twice, over an input, or within a searched folder,
-        also where links lead there; or if another process uses the folder.
+        also where links lead there; if Cityscapes has no label id of a class; or if another process
+        uses the folder.
         """
+        unknown = [name for name in self.space.names if name not in CITYSCAPES_IDS]
+        if unknown and "label_ids" in self.kinds:
+            problem = f"--save_label_ids: Cityscapes has no class {', '.join(unknown)}"
+            raise UserError(f"{problem}\n  it has {', '.join(CITYSCAPES_IDS)}")
         parents = {PurePosixPath(file).parent for file in files}
         places = {parent: (self.folder / parent).resolve() for parent in parents}
         within, read = ({path.resolve() for path in paths} for paths in (searched, inputs))
@@ -73,25 +71,23 @@ class Outputs:
             (self.folder / parent).mkdir(parents=True, exist_ok=True)
         return lock
 
-    def save(self, stem: str, prediction: Prediction, space: LabelSpace, tiles: Tiles) -> None:
+    def save(self, stem: str, prediction: Prediction, tiles: pictures.Tiles) -> None:
         """Write the files of an image; overlay and attention need its tile ``input``."""
         classes = prediction.classes.cpu().numpy()
-        draw: dict[str, Callable[[], NDArray[np.uint8]]] = {
-            f"label_ids/{stem}.png": lambda: _cityscapes_ids(space)[classes],
-            f"{stem}.png": lambda: classes,
-            f"{stem}_color.png": lambda: color_map(classes, space.colors),
-            f"{stem}_overlay.png": lambda: overlay(
-                tiles["input"], color_map(classes, space.colors)
-            ),
-            f"{stem}_attention.png": lambda: attention_picture(tiles["input"], prediction),
-            f"{stem}_confidence.png": lambda: confidence_picture(prediction),
-            f"{stem}_panel.png": lambda: panel([tiles], space),
+        colors = partial(pictures.color_map, classes, self.space.colors)
+        ids = [CITYSCAPES_IDS.get(name, 0) for name in self.space.names]
+        draw: dict[str, Callable[[], pictures.Picture]] = {
+            "classes": lambda: classes,
+            "color": colors,
+            "overlay": lambda: pictures.overlay(tiles["input"], colors()),
+            "attention": lambda: pictures.attention_picture(tiles["input"], prediction),
+            "confidence": lambda: pictures.confidence_picture(prediction.confidence),
+            "panels": lambda: pictures.panel(tiles, self.space),
+            "label_ids": lambda: np.array(ids, np.uint8)[classes],
         }
         # One after the other: each picture of a large photograph takes hundreds of megabytes.
-        files = self.files(stem)
-        for file, drawn in draw.items():
-            if file in files:
-                save_png(self.folder / file, drawn())
+        for kind, file in self.files(stem).items():
+            save_png(self.folder / file, draw[kind]())
 
     def write_results(self, texts: Mapping[str, str]) -> None:
         """Write the files of the whole data set, by name; then remove others of an earlier run."""
@@ -100,13 +96,3 @@ class Outputs:
                 file.write(text.encode(errors="backslashreplace"))  # names that are not UTF-8
         for name in set(RESULTS) - texts.keys():
             (self.folder / name).unlink(missing_ok=True)
-
-
-def _cityscapes_ids(space: LabelSpace) -> NDArray[np.uint8]:
-    unknown = [name for name in space.names if name not in CITYSCAPES_IDS]
-    if unknown:
-        raise UserError(
-            f"--save_label_ids: Cityscapes has no class {', '.join(unknown)}\n"
-            f"  it has {', '.join(CITYSCAPES_IDS)}"
-        )
-    return np.array([CITYSCAPES_IDS[name] for name in space.names], np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -14,7 +15,6 @@ from torch import nn
 from tqdm import tqdm
 
 from dataset.image_files import IMAGE_EXTENSIONS, read_image
-from dataset.labels import LabelSpace
 from dataset.segmentation_dataset import files_below
 from inference.output_files import Outputs
 from inference.pictures import Picture, color_map, legend, overlay, tiles_of
@@ -31,9 +31,8 @@ Predict = Callable[[Iterable[Picture]], Iterator[tuple[Picture, Prediction]]]
 
 
 def predict_own_images(
-    network: nn.Module, space: LabelSpace, source: Path, outputs: Outputs,
-    input_size: tuple[int, int], batch_size: int,
-) -> None:  # fmt: skip
+    network: nn.Module, source: Path, outputs: Outputs, input_size: tuple[int, int], batch_size: int
+) -> None:
     """Predict an image, a folder of images, or a video, and write the results.
 
     For images, writes the files of `Outputs` at each image's size and in its subfolder; for a
@@ -41,10 +40,10 @@ def predict_own_images(
     """
     if not os.path.exists(source):
         raise UserError(f"no image, folder or video {source}\n  correct the path after --images")
-    outputs = Outputs(outputs.folder, ["overlay", *outputs.kinds])
+    outputs = replace(outputs, kinds=["overlay", *outputs.kinds])
     predict = partial(predict_pictures, network, input_size=input_size, batch_size=batch_size)
     if source.is_file() and source.suffix.lower() not in IMAGE_EXTENSIONS:
-        _predict_video(source, predict, space, outputs)
+        _predict_video(source, predict, outputs)
         return
     parent = source if source.is_dir() else source.parent
     names = sorted(files_below(source)) if source.is_dir() else [source.name]
@@ -56,20 +55,21 @@ def predict_own_images(
         )
     images = [parent / name for name in names]
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
-    files = [LEGEND, *(file for stem in stems for file in outputs.files(stem))]
+    files = [LEGEND, *(file for stem in stems for file in outputs.files(stem).values())]
     with outputs.open(files, images, [source] if source.is_dir() else []):
-        save_png(outputs.folder / LEGEND, legend(space))
+        save_png(outputs.folder / LEGEND, legend(outputs.space))
         predicted = predict(read_image(image, upright=True) for image in images)
         bar = tqdm(stems, "own images", unit="image", dynamic_ncols=True)
         for stem, (picture, prediction) in zip(bar, predicted, strict=True):
             tiles = {"input": picture}
-            tiles |= tiles_of(picture, [prediction], space) if "panels" in outputs.kinds else {}
-            outputs.save(stem, prediction, space, tiles)
+            if "panels" in outputs.kinds:
+                tiles = tiles_of(picture, [prediction], outputs.space)
+            outputs.save(stem, prediction, tiles)
     print(f"{counted(len(names), 'image')}: label maps, colors and overlays in {outputs.folder}")
 
 
-def _predict_video(source: Path, predict: Predict, space: LabelSpace, outputs: Outputs) -> None:
-    path = outputs.folder / f"{source.stem}_overlay.mp4"
+def _predict_video(source: Path, predict: Predict, outputs: Outputs) -> None:
+    path, space = outputs.folder / f"{source.stem}_overlay.mp4", outputs.space
     try:
         _ = f"{source.resolve()}{path}".encode()  # OpenCV crashes on other names
     except UnicodeEncodeError:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
-from typing import Any
 
 import cv2
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -22,13 +20,11 @@ from dataset.image_files import read_image
 from dataset.labels import Color, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
 from inference.predict import Prediction, predict_dataset
-from utils.errors import UserError
 
 # No class of Cityscapes or SYNTHIA has a color like these.
 ERROR_COLORS = {"right": (235, 235, 235), "wrong": (140, 0, 255), "ignored": (0, 0, 0)}
 TILE = 4.0  # inches that a tile is wide, which the size of the letters follows
-GAP = 8  # between tiles, in pixels
-TEXT: dict[str, Any] = {"fontsize": 13, "frameon": False, "borderpad": 0}
+GAP = 0.02  # between tiles, as a share of their width
 
 Picture = NDArray[np.uint8]  # RGB, (H, W, 3)
 Tiles = Mapping[str, Picture]  # title -> picture; all of one size
@@ -73,23 +69,18 @@ def attention_tile(picture: Picture, attention: Tensor) -> tuple[str, Picture]:
     return title, attention_over(picture, values)
 
 
-def attention_scale() -> Picture:
-    """Return the colors of `attention_over` on mid gray, lowest to highest from left to right."""
-    return attention_over(np.full((16, 256, 3), 128, np.uint8), np.linspace(0, 1, 256)[None])
-
-
 def attention_picture(picture: Picture, prediction: Prediction) -> Picture:
-    """Show the attention of a prediction over its picture, with the scale below."""
-    if prediction.attention is None:
-        raise UserError("the checkpoint has no attention\n  leave out --save_attention")
+    """Show the attention over a picture, with the colors' scale, on mid gray, below."""
+    assert prediction.attention is not None
     title, shown = attention_tile(picture, prediction.attention)
-    return _with_scale(shown, attention_scale(), title)
+    scale = attention_over(np.full((16, 256, 3), 128, np.uint8), np.linspace(0, 1, 256)[None])
+    return _with_scale(shown, scale, title)
 
 
-def confidence_picture(prediction: Prediction) -> Picture:
-    """Show the probability of each pixel's class, with the scale below."""
-    confidence = prediction.confidence.cpu().numpy()
-    shown = heat_map(confidence, confidence.shape[::-1], "viridis")
+def confidence_picture(confidence: Tensor) -> Picture:
+    """Show the probability of each pixel's class, (H, W), with the colors' scale below."""
+    values = confidence.cpu().numpy()
+    shown = heat_map(values, values.shape[::-1], "viridis")
     scale = heat_map(np.linspace(0, 1, 256)[None], (256, 16), "viridis")
     return _with_scale(shown, scale, "confidence 0 to 1")
 
@@ -132,7 +123,7 @@ def panels(
     predicted = predict_dataset([network], dataset, batch_size=1, num_workers=0)
     for name, label, predictions in islice(predicted, count):
         tiles = dataset_tiles(dataset, name, label, predictions)
-        yield name, panel([tiles], dataset.label_space, 256)
+        yield name, panel(tiles, dataset.label_space, 256)
 
 
 def resized(picture: Picture, size: tuple[int, int]) -> Picture:
@@ -142,73 +133,55 @@ def resized(picture: Picture, size: tuple[int, int]) -> Picture:
     return np.asarray(Image.fromarray(picture).resize(size, resampling))
 
 
-def panel(rows: Sequence[Tiles], space: LabelSpace, width: int = 384) -> Picture:
-    """Put the tiles of each image, ``width`` pixels wide, side by side, and the legend below."""
-    strips = [_strip(tiles, width) for tiles in rows]
-    return _stacked([*strips, legend(space, max(strip.shape[1] for strip in strips), width / TILE)])
-
-
-def _strip(tiles: Tiles, width: int) -> Picture:
-    """Draw a row of tiles; below them, what the colors of errors and of attention mean."""
+def panel(tiles: Tiles, space: LabelSpace, width: int = 384) -> Picture:
+    """Put tiles, ``width`` pixels wide, side by side, with the meaning of their colors below."""
     rows, columns = next(iter(tiles.values())).shape[:2]
-    height, inch = max(1, round(width * min(4, rows / columns))), width / TILE  # in pixels
-    foot = GAP if len(tiles) < 3 else 0.42 * inch
-    total = GAP + (width + GAP) * len(tiles), 0.36 * inch + height + foot
-    figure = Figure((total[0] / inch, total[1] / inch), dpi=inch)
-    for index, (title, tile) in enumerate(tiles.items()):
-        place = (GAP + index * (width + GAP)) / total[0], foot / total[1]
-        axes = figure.add_axes((*place, width / total[0], height / total[1]))
+    height = max(1, round(width * min(4, rows / columns)))
+    size = TILE * (len(tiles) * (1 + GAP) - GAP), TILE * height / width  # inches
+    figure = Figure(size, dpi=width / TILE)
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=1, wspace=GAP)
+    for place, (title, tile) in enumerate(tiles.items(), 1):
+        axes = figure.add_subplot(1, len(tiles), place)
         axes.imshow(resized(tile, (width, height)), aspect="auto", interpolation="nearest")
-        axes.set_title(title, size=15)
+        axes.set_title(title, size=15, y=1)  # a given y is quicker
         axes.axis("off")
-        if "errors" in title:
-            where: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0)}
-            axes.legend(handles=_patches(ERROR_COLORS), ncols=3, **where, **TEXT)
-        if "attention" in title:
-            scale = axes.inset_axes((0.2, -0.2 * inch / height, 0.6, 0.14 * inch / height))
-            scale.imshow(attention_scale(), aspect="auto")
-            scale.set(xticks=(0, 255), xticklabels=("lowest", "highest"), yticks=())
-            scale.tick_params(length=0, pad=2, labelsize=12)
+    colors = dict(zip(space.names, space.colors, strict=True))
+    if any("errors" in title for title in tiles):
+        colors |= {f"errors: {name}": color for name, color in ERROR_COLORS.items()}
+    return _with_legend(figure, colors)
+
+
+def legend(space: LabelSpace) -> Picture:
+    """Draw the colors of the classes with their names."""
+    return _with_legend(Figure((7, 0.1), dpi=96), dict(zip(space.names, space.colors, strict=True)))
+
+
+def _with_legend(figure: Figure, colors: Mapping[str, Color]) -> Picture:
+    """Draw a figure, with samples of colors and their names below it."""
+    faces = {name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in colors.items()}
+    samples = [Patch(facecolor=face, edgecolor="gray", label=name) for name, face in faces.items()]
+    columns = int(figure.get_figwidth() / (0.6 + 0.12 * max(map(len, colors))))
+    figure.legend(
+        handles=samples, ncols=max(1, min(columns, len(colors))), fontsize=13, frameon=False,
+        loc="upper center", bbox_to_anchor=(0.5, 0),
+    )  # fmt: skip
     return _drawn(figure)
 
 
-@lru_cache(maxsize=8)
-def legend(space: LabelSpace, width: int = 640, inch: float = 96) -> Picture:
-    """Draw the colors of the classes with their names; ``width`` and ``inch`` are in pixels."""
-    column = 0.6 + 0.12 * max(map(len, space.names))  # inches
-    columns = max(1, min(space.num_classes, int(width / inch / column)))
-    figure, stream = Figure((1, 1), dpi=inch), io.BytesIO()
-    colors = dict(zip(space.names, space.colors, strict=True))
-    figure.legend(handles=_patches(colors), ncols=columns, loc="center", **TEXT)
-    figure.savefig(stream, bbox_inches="tight", pad_inches=0.1)
-    return np.asarray(Image.open(stream).convert("RGB"))
-
-
-def _patches(colors: Mapping[str, Color]) -> list[Patch]:
-    """Return a sample of each color for a legend, by name."""
-    faces = {name: "#{:02x}{:02x}{:02x}".format(*color) for name, color in colors.items()}
-    return [Patch(facecolor=face, edgecolor="gray", label=name) for name, face in faces.items()]
-
-
 def _with_scale(picture: Picture, scale: Picture, title: str) -> Picture:
-    """Put a scale with its title below a picture, which keeps its pixels."""
-    strip = Figure((6, 0.35), dpi=max(320, picture.shape[1]) / 6)
-    axes = strip.add_axes((0.02, 0.25, 0.4, 0.5))
-    axes.imshow(scale, aspect="auto")
-    axes.axis("off")
-    strip.text(0.44, 0.47, title, va="center", size=12)
-    return _stacked([picture, _drawn(strip)])
-
-
-def _stacked(pictures: Sequence[Picture]) -> Picture:
-    """Put pictures below each other, on white where they are narrower."""
-    width = max(picture.shape[1] for picture in pictures)
-    free = [((0, 0), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
-    padded = map(partial(np.pad, constant_values=255), pictures, free)
+    """Put a scale with its title below a picture, which keeps its pixels; white is added."""
+    strip = Figure((2.5, 0.2), dpi=max(320, picture.shape[1]) / 6)
+    strip.add_axes((0, 0, 1, 1), frameon=False, xticks=(), yticks=()).imshow(scale, aspect="auto")
+    strip.text(1.05, 0.4, title, va="center", size=12)
+    parts = picture, _drawn(strip)
+    width = max(part.shape[1] for part in parts)
+    free = [((0, 0), (0, width - part.shape[1]), (0, 0)) for part in parts]
+    padded = map(partial(np.pad, constant_values=255), parts, free)
     return np.concatenate(list(padded))
 
 
 def _drawn(figure: Figure) -> Picture:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
+    """Draw a figure, as large as what is in it, and a margin."""
+    stream = io.BytesIO()
+    figure.savefig(stream, bbox_inches="tight", pad_inches=0.1)
+    return np.asarray(Image.open(stream).convert("RGB"))

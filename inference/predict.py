@@ -77,9 +77,8 @@ def predict_dataset(
 ) -> Iterator[tuple[str, Tensor, tuple[Prediction, ...]]]:  # fmt: skip
     """Predict the images of a data set with each network, at the size of their label maps.
 
-    Yields:
-        The name, the label map (int64, (H, W), on the networks' device; without label maps the
-        ignore label everywhere, at the image's size), and the networks' predictions of each image.
+    Yields each image's name, label map (int64, (H, W), on the networks' device; the ignore label
+    at the image's size if it has none) and predictions. UserError if one is not finite.
     """
     device = next(networks[0].parameters()).device
     order = sequential_batches(len(dataset), batch_size)
@@ -97,10 +96,9 @@ def predict_pictures(
     network: nn.Module, pictures: Iterable[NDArray[np.uint8]], input_size: tuple[int, int],
     batch_size: int,
 ) -> Iterator[tuple[NDArray[np.uint8], Prediction]]:  # fmt: skip
-    """Predict pictures (RGB, uint8, (H, W, 3)) of any sizes, with at most a batch in memory.
+    """Yield pictures (RGB, uint8, (H, W, 3)) with predictions at their sizes, in batches.
 
-    Yields:
-        Each picture, and its prediction at its own size; UserError if an output is not finite.
+    At most a batch is in memory. UserError if a prediction is not finite.
     """
     device, remaining = next(network.parameters()).device, iter(pictures)
     while batch := list(islice(remaining, batch_size)):
@@ -123,11 +121,7 @@ def _finite(predictions: list[Prediction]) -> list[Prediction]:
 def confusion(
     network: nn.Module, batches: Iterable[tuple[Tensor, list[Tensor]]], num_classes: int
 ) -> Tensor:
-    """Count the pixels of batches, as from `on_device`, by class and predicted class.
-
-    Returns:
-        int64, (C, C), rows are the label; on the device, so that nothing waits for it.
-    """
+    """Return the sum of `confusion_matrix` over batches from `on_device`; nothing waits for it."""
     total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     for images, labels in batches:
         predictions = predict(network, images, [label.shape for label in labels])

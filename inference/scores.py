@@ -24,11 +24,8 @@ def score(
 ) -> Values | None:
     """Return the values of scores.json but the protocol; None if no pixel has a label.
 
-    Args:
-        confusions: of each image, int64, (N, C, C), rows are the label.
-        names: of the C classes.
-        images: names of the N images.
-        left_out: classes that the second mean, ``miou_13``, leaves out.
+    The confusion matrices of the images are int64, (N, C, C), rows are the label; a second mean,
+    ``miou_13``, is without the classes ``left_out``.
     """
     confusion = confusions.sum(0)
     if not confusion.any():
@@ -55,13 +52,8 @@ def compare(confusions: Tensor, names: Sequence[str], first: str, second: str) -
     """Return the values of compare.json, from a paired bootstrap.
 
     Both networks are scored on the same draws of images, so that images that are hard for both
-    cancel out. What another training seed would change is not in the interval.
-
-    Args:
-        confusions: of each image, with A and with B, int64, (N, 2, C, C); rows are the label.
-        names: of the C classes.
-        first: A's checkpoint.
-        second: B's checkpoint.
+    cancel out. What another training seed would change is not in the interval. The confusion
+    matrices of the images, with A and with B, are int64, (N, 2, C, C); rows are the label.
     """
 
     def shares(sums: Tensor) -> Tensor:
@@ -90,10 +82,8 @@ def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tens
     """Estimate how far statistics would move with other images of the same kind.
 
     Percentile bootstrap (Efron, 1979) with a fixed seed, over images with a labelled pixel. The
-    statistics, (R, K), are functions of R sums of matrices, float64, (R, ...).
-
-    Returns:
-        The ends of the 95 % intervals, float64, (2, K); nan for fewer than two images.
+    statistics, (R, K), are functions of R sums of matrices, float64, (R, ...). Returns the ends of
+    the 95 % intervals, float64, (2, K); nan for fewer than two images.
     """
     labelled = confusions[confusions.flatten(1).sum(1) > 0]
     count, shape = len(labelled), labelled.shape[1:]
@@ -119,9 +109,8 @@ def result_files(protocol: str, scores: Values | None, comparison: Values | None
         for name, share in rows.items():
             text += f"{name:<14} {percent(share, 'nan', '.2f'):>6}\n"
         low, high = (percent(end, "", ".2f") for end in scores["miou_95_percent"])
-        text += (
-            f"mIoU, 95 % interval {f'{low} to {high}' if low else 'needs two labelled images'}\n"
-        )
+        interval = f"{low} to {high}" if low else "needs two labelled images"
+        text += f"mIoU, 95 % interval {interval}\n"
         values = {"protocol": protocol, **scores}
         files["scores.json"] = json.dumps(values, indent=1, allow_nan=False) + "\n"
     if comparison:

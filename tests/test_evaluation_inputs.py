@@ -1,12 +1,12 @@
-"""evaluation.py: variants of the network, comparison, missing labels, own images, mistakes."""
+"""evaluation.py: comparison, missing labels, mistakes, own images, the output folder."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +15,13 @@ from PIL import Image
 
 import evaluation
 from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
+from inference.output_files import RESULTS, Outputs, stems_of
 from model.SEAN import SEANet
-from tests.runs import Capture, contents, refusal, run_main, save_network, scoring_words
-from tests.test_evaluation import SIZE, read, run, stems
+from tests.runs import Capture, contents, run_main, save_network, scoring_words
+from tests.test_evaluation import SIZE, read, run
 from tests.test_own_images import SPACE
 from tests.test_report import Page
-
-PICTURES = ("--save_panels", "--save_attention", "--save_confidence", "--report")
+from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, space, size, variant in (
         ("plain", CLASSES_16, SIZE, {}),
         ("ablation", CLASSES_16, SIZE, {"use_attention": False, "classifier_branches": 1}),
-        ("four", CLASSES_16, SIZE, {"classifier_branches": 4}),
         ("19", CLASSES_19, SIZE, {}),
         ("large", CLASSES_16, (128, 64), {}),
         ("reversed", own, SIZE, {}),
@@ -50,83 +49,49 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def json_of(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-@pytest.mark.parametrize(
-    ("name", "named"),
-    [
-        ("plain", ", fp32, scored"),
-        ("ablation", ", fp32, without attention, classifier branches: 1, scored"),
-        ("four", ", fp32, classifier branches: 4, scored"),
-    ],
-)
-def test_protocol_names_the_variant(
-    name: str, named: str, small: Path, cityscapes: Path, tmp_path: Path
-) -> None:
-    """It is read from the checkpoint, and another variant scores differently."""
-    run(small / f"{name}.pth", cityscapes, tmp_path)
-    assert named in (tmp_path / "Evaluation.txt").read_text().splitlines()[0]
-
-
-# --- other splits, no labels ------------------------------------------------------------------
-
-
-@pytest.fixture
-def unlabelled(cityscapes: Path, tmp_path: Path) -> Path:
-    """A test split of two images without label maps; one is of another size."""
-    folder = tmp_path / "Cityscapes/leftImg8bit/test/demo"
-    shutil.copytree(cityscapes / "leftImg8bit/val/demo", folder)
-    _, second, third = sorted(folder.iterdir())
-    Image.open(second).resize((100, 60)).save(second)
-    third.unlink()
-    return tmp_path / "Cityscapes"
-
-
 @pytest.mark.parametrize("void", [False, True])
 def test_without_labels_it_predicts_and_says_so(
-    void: bool, small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
+    void: bool, small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    """Cityscapes publishes label maps of its test split that name no class."""
-    label_folder, folder = unlabelled / "gtFine/test/demo", tmp_path / "maps"
-    if void:
-        label_folder.mkdir(parents=True)
-        for stem in stems(unlabelled, "test"):
-            name = stem.replace("_leftImg8bit", "_gtFine_labelIds.png")
-            size = Image.open(unlabelled / f"leftImg8bit/test/demo/{stem}.png").size
-            Image.new("L", size, 3).save(label_folder / name)
+    """Of Cityscapes' test split there are no label maps, or ones that name no class."""
+    data, folder = tmp_path / "data", tmp_path / "maps"
+    (data / "gtFine/test/demo").mkdir(parents=True)
+    shutil.copytree(cityscapes / "leftImg8bit/val", data / "leftImg8bit/test")
+    shapes = [(64, 128), (60, 100), (64, 128)]
+    images = sorted((data / "leftImg8bit/test").rglob("*.png"))
+    for path, (height, width) in zip(images, shapes, strict=True):
+        Image.open(path).resize((width, height)).save(path)
+        if void:
+            name = path.name.replace("leftImg8bit", "gtFine_labelIds")
+            Image.new("L", (width, height), 3).save(data / "gtFine/test/demo" / name)
     folder.mkdir()
     for name in ("scores.json", "compare.json", "Evaluation.txt"):
         (folder / name).write_text("of an earlier run")
-    more = ("--split", "test", "--save_label_ids", "--batch_size", 2)
-    run(small / "plain.pth", unlabelled, folder, *more, *PICTURES)
+    files = "--save_panels --save_attention --save_confidence --save_label_ids --report".split()
+    run(small / "plain.pth", data, folder, "--split", "test", "--batch_size", 2, *files)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()
     assert re.search("nothing was scored: no label maps with a class in .*gtFine/test", text)
     assert text in capsys.readouterr().out
     assert len(text.splitlines()) == 1
     assert not list(folder.glob("*.json"))
-    assert "<table" not in page
-    assert "ground truth" not in page
-    shapes = [read(folder / f"label_ids/{s}.png").shape for s in stems(unlabelled, "test")]
-    assert shapes == [(64, 128), (60, 100)]  # the images' own sizes
-
-
-# --- comparison -------------------------------------------------------------------------------
+    assert not re.search("<table|ground truth", page)
+    assert [read(folder / f"label_ids/{path.name}").shape for path in images] == shapes
 
 
 def test_both_are_scored_as_each_alone(
     small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    """Networks of other variants; label maps and scores are those of B."""
+    """Networks of different variants; label maps and scores are those of B."""
     a, b, both = tmp_path / "ablation", tmp_path / "plain", tmp_path / "both"
     for folder in (a, b):
         run(small / f"{folder.name}.pth", cityscapes, folder)
+    variant = ", fp32, without attention, classifier branches: 1, scored"
+    assert variant in (a / "Evaluation.txt").read_text().splitlines()[0]
     capsys.readouterr()
     more = ("--compare", small / "ablation.pth", "--report", "--batch_size", 2)
     run(small / "plain.pth", cityscapes, both, *more)
-    alone = [json_of(folder / "scores.json") for folder in (a, b)]
-    result = json_of(both / "compare.json")
+    files = (a / "scores.json", b / "scores.json", both / "compare.json")
+    *alone, result = (json.loads(file.read_text()) for file in files)
     for name, scores in zip("ab", alone, strict=True):
         ious = {row: values[name] for row, values in result["iou"].items()}
         assert ious == {**scores["class_iou"], "mIoU": scores["miou"]}
@@ -136,32 +101,12 @@ def test_both_are_scored_as_each_alone(
     assert text.startswith((b / "Evaluation.txt").read_text())
     assert text in capsys.readouterr().out
     page = Page((both / "report.html").read_text())
-    assert any(text.startswith(result["sentence"]) for text in page.text("p"))
     titles = ["input", "A's prediction", "B's prediction", "ground truth", "B's errors"]
     assert page.text("figcaption")[:5] == titles
     images = list(alone[0]["image_miou"])
     first, second = (np.array(list(scores["image_miou"].values())) for scores in alone)
     ranked = [text.split(". ")[1] for text in page.text("h3")]
     assert ranked == [images[index] for index in np.argsort(-np.abs(second - first))]
-    run(small / "plain.pth", cityscapes, both)
-    assert not (both / "compare.json").exists(), "of an earlier run"
-
-
-# --- mistakes ---------------------------------------------------------------------------------
-
-
-def test_folders_that_cannot_be_scored_are_refused(
-    small: Path, unlabelled: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    stem = stems(unlabelled, "test")[0].replace("_leftImg8bit", "_gtFine_labelIds")
-    (unlabelled / "gtFine/test/demo").mkdir(parents=True)
-    Image.new("L", (128, 64), 7).save(unlabelled / f"gtFine/test/demo/{stem}.png")
-    for root, split, fragment in (
-        (unlabelled, "test", "1 of 2 images without label map"),
-        (unlabelled, "val", "no images under"),
-    ):
-        more = (small / "plain.pth", root, tmp_path / "maps", "--split", split)
-        assert fragment in refusal(capsys, evaluation.main, *scoring_words(*more))
 
 
 @pytest.mark.parametrize(
@@ -171,11 +116,10 @@ def test_folders_that_cannot_be_scored_are_refused(
         ("plain", ["--images", "Figure", "--report"], "leave out --compare and --report"),
         ("three", [], "3 classes other than those of Cityscapes (19 or 16)"),
         ("ablation", ["--save_attention"], "leave out --save_attention"),
-        ("no", [], "no.pth\n  train first"),
+        ("three", ["--images", "photo.png", "--save_label_ids"], "Cityscapes has no class blue"),
         ("plain", ["--no_attention"], "--no_attention contradicts"),
         ("plain", ["--input_size", "128,64"], "trained with 64,32"),
         ("plain", ["--classifier_branches", 4], "--classifier_branches contradicts"),
-        ("plain", ["--num-classes", 19], "trained with 16 classes"),
         ("plain", ["--ignore-label", 15], "--ignore_label 15 is the id of a class"),
         ("reversed", [], "16 classes other than those of Cityscapes"),
         ("plain", ["--compare", "19.pth"], "differ in their classes or input size"),
@@ -196,44 +140,35 @@ def test_what_would_be_wrong_in_silence_is_refused(
     message = capfd.readouterr().err.rpartition("error: ")[2]
     assert fragment in message
     assert len(message.splitlines()) == 2
-    assert not list((tmp_path / "maps").glob("*.txt"))
+    assert not contents(tmp_path / "maps", ".lock", "legend.png")
 
 
-# --- own images -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("space", [SPACE, CLASSES_16], ids=["3", "16"])
-def test_own_images_need_the_checkpoint_alone(
-    space: LabelSpace, tmp_path: Path, capsys: Capture
-) -> None:
-    """Classes, colors, variant and input size are in it."""
-    network = SEANet(space.num_classes, use_attention=False, width=1 / 16)
-    with torch.no_grad():
-        for parameter in network.classifier.parameters():
-            parameter.zero_()
-        network.classifier.conv2d_list[0].bias[-1] = 1  # type: ignore[index]
+def test_own_images_need_the_checkpoint_alone(small: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Classes, colors and input size are in it."""
     photos, maps = tmp_path / "photos", tmp_path / "maps"
-    checkpoint = save_network(tmp_path / "net.pth", network, space, SIZE)
     photos.mkdir()
-    Image.new("RGB", (37, 23)).save(photos / "a.jpg")
-    run(checkpoint, tmp_path / "no data", maps, "--images", photos)
+    Image.effect_noise((37, 23), 99).convert("RGB").save(photos / "a.jpg")
+    run(small / "three.pth", tmp_path / "no data", maps, "--images", photos)
     names = {"a.png", "a_color.png", "a_overlay.png", "legend.png"}
     assert contents(maps, ".lock").keys() == names
-    assert read(maps / "a.png").shape == (23, 37)
-    assert (read(maps / "a.png") == space.num_classes - 1).all()
-    assert (read(maps / "a_color.png") == space.colors[-1]).all()
+    classes = read(maps / "a.png")
+    assert classes.shape == (23, 37)
+    np.testing.assert_array_equal(read(maps / "a_color.png"), np.array(SPACE.colors)[classes])
     assert "nothing was scored" in capsys.readouterr().out
 
 
-def test_equal_image_names_keep_their_folders(
-    small: Path, cityscapes: Path, tmp_path: Path
-) -> None:
-    for part, ending in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
-        source = sorted((cityscapes / part / "val/demo").glob(f"*_{ending}.png"))[0]
-        for city in ("a", "b"):
-            target = tmp_path / f"data/{part}/val/{city}/1_{ending}.png"
-            target.parent.mkdir(parents=True)
-            shutil.copy(source, target)
-    run(small / "plain.pth", tmp_path / "data", tmp_path / "maps")
-    names = [f"{city}/1_leftImg8bit{end}.png" for city in "ab" for end in ("", "_color")]
-    assert sorted(contents(tmp_path / "maps", ".lock", "Evaluation.txt", "scores.json")) == names
+def test_equal_names_keep_their_folders() -> None:
+    assert stems_of(["a/1.png", "b/2.x.png"]) == ["1", "2.x"]
+    assert stems_of(["a/1.png", "b/1.png", "2.png"]) == ["a/1", "b/1", "2"]
+
+
+def test_results_are_whole_and_one_evaluation_at_a_time_writes_them(tmp_path: Path) -> None:
+    outputs = Outputs(tmp_path, SPACE)
+    outputs.write_results(dict.fromkeys(RESULTS, "earlier"))
+    with pytest.raises(UserError, match="cannot write"):
+        outputs.write_results({"no folder/scores.json": ""})
+    assert contents(tmp_path).keys() == set(RESULTS)
+    outputs.write_results({"Evaluation.txt": os.fsdecode(b"caf\xe9.png")})
+    assert contents(tmp_path) == {"Evaluation.txt": rb"caf\udce9.png"}
+    with outputs.open(["a.png"], []), pytest.raises(UserError, match="is in use"):
+        outputs.open(["a.png"], [])
