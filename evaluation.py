@@ -5,8 +5,6 @@ python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --compare Snap/old.p
 python evaluation.py --restore-from Snap/GTA_TeacherNet.pth --images holiday.mp4
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path

@@ -3,8 +3,6 @@
 python -m Figure.demo
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

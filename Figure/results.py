@@ -4,8 +4,6 @@ make demo
 python -m Figure.results
 """
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

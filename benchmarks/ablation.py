@@ -9,8 +9,6 @@ repeats no finished run and resumes an interrupted one. --folder gets results.md
 deviation of the target mIoU), results.png, results.json, and a folder for each run.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

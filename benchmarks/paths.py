@@ -5,8 +5,6 @@ the original, written for PyTorch 0.4: one worker, floats from the worker on, lo
 matrix on the CPU every iteration, one image scored at a time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -8,8 +8,6 @@ from files; for the project, by SEAN_GTA5.py itself). Files are drawn. The sides
 to warm up, then those whose median is printed, as images of each domain per second.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

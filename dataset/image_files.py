@@ -4,8 +4,6 @@ Pillow checks every file: a missing or damaged one is a UserError. kornia-rs dec
 to four times as fast, and keeps the values of 16-bit RGB label maps (SYNTHIA), which Pillow halves.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

@@ -5,8 +5,6 @@ network's output. Names, colors and ids of Cityscapes are those of the data set'
 (Cordts et al., CVPR 2016), those of SYNTHIA are of SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

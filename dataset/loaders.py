@@ -1,7 +1,5 @@
 """Sampling, batching and worker processes."""
 
-from __future__ import annotations
-
 import atexit
 import multiprocessing
 import os

@@ -19,8 +19,6 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 ``images`` and ``labels``. Label ids that the file does not name are ignored.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path

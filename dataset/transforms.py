@@ -1,7 +1,5 @@
 """Resizing of images."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

@@ -1,7 +1,5 @@
 """Confusion matrix and intersection over union: pure functions on tensors."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

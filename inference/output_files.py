@@ -1,7 +1,5 @@
 """The files that are written for each image, and the folder that holds all of them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

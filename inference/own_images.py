@@ -1,7 +1,5 @@
 """Own images and videos -> label maps, colors, overlays. Without labels nothing is scored."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator

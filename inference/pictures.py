@@ -1,7 +1,5 @@
 """Pictures from arrays: color maps, attention overlays, panels."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """Network and images -> predictions. Outside training, every network runs here."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

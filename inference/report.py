@@ -1,7 +1,5 @@
 """One page of HTML with a whole evaluation: scores, comparison, confusion matrix, images."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence

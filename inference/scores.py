@@ -1,7 +1,5 @@
 """Confusion matrices of images -> scores and comparisons: plain values, as their JSON files."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Sequence

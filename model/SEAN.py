@@ -4,8 +4,6 @@ The modules and their indices give the 39 names of the published checkpoints:
 ``features.{0..31}``, ``aconv``, ``classifier.conv2d_list.{0..3}``.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Which files can initialize a SEANet, and how: always by parameter name, never by position."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """The teacher: an exponential moving average of the student (the paper's equation for theta')."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

@@ -7,8 +7,6 @@
 With --classes, cityscapes stands for the file's target and any other name for its source.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections import Counter

@@ -7,8 +7,6 @@
 Its 13 convolutions expect Caffe's input, BGR minus the mean, and get Caffe's names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -6,8 +6,6 @@
 The file says what its inputs must be: in ONNX's metadata, or in description.json within a .pt2.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ Training on it equals training on the original, bit for bit. Scores do not, as l
 resized too: score on the original. A run that was stopped continues: files that exist are kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any

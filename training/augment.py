@@ -1,7 +1,5 @@
 """Changes to the images of a batch that go beyond the paper; both are off by default."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The batches of a run: pairs of source and target images."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -4,8 +4,6 @@ It is a plain dict: version, progress, fixed, history, records, random, student,
 optimizer (see `Run.save`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from dataclasses import fields

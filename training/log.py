@@ -1,7 +1,5 @@
 """The progress of a run: console, log file, metrics.jsonl, curves.png, TensorBoard."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import json

@@ -1,7 +1,5 @@
 """The two losses of SEAN, as pure functions."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

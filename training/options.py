@@ -3,8 +3,6 @@
 The command line and ``--help`` are derived from them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Check that an experiment's options fit its data, and describe both in words."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One iteration of SEAN: the method, in one function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

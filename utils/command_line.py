@@ -1,7 +1,5 @@
 """Command lines: derived from dataclasses of options, checked, shown in groups."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """Where and in which precision networks run, and the random generators there."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """Errors and signals that end a program with one clear message."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -7,8 +7,6 @@ photographs have other, fewer label ids, as from annotation by hand. classes.yam
 maps both to six classes, so that a network can adapt from the renderings to the photographs.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
