@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -66,16 +64,6 @@ def contents(folder: Path, *besides: str) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file() and path.name not in besides
     }
-
-
-def make_special(path: Path, kind: str) -> None:
-    """Make what is no file: a pipe, a socket, a device or a broken link."""
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        socket.socket(socket.AF_UNIX).bind(str(path))
-    else:
-        path.symlink_to("/dev/zero" if kind == "device" else "nothing")
 
 
 @contextlib.contextmanager
