@@ -47,11 +47,10 @@ def assert_equal(state, expected):
 def test_a_file_gives_the_network_back(path, variant, space):
     network = SEANet(space.num_classes, **variant)
     save_tensors(path, released(network, info_of(network, space)))
-    loaded, info = load_network(path)
+    _, info = load_network(path)
     assert info == info_of(network, space)
     assert (info.names, info.colors, info.input_size) == (space.names, space.colors, SIZE)
-    agreeing = (space.num_classes, info.branches, info.attention, SIZE)
-    assert load_network(path, *agreeing)[1] == info
+    loaded, _ = load_network(path, space.num_classes, info.branches, info.attention, SIZE)
     images = torch.randn(1, 3, 32, 48)
     for expected, found in zip(network(images), loaded(images), strict=True):
         assert torch.equal(expected, found)
@@ -85,32 +84,29 @@ def test_the_original_loads_our_file_and_we_its(path):
     assert info == CheckpointInfo((), (), False, 4, 1.0, (64, 32), "")
 
 
-@pytest.mark.parametrize("said", [{"version": 1}, {"version": 2, "normalize_colors": False}])
-def test_files_of_earlier_versions_load(path, small, said):
-    state = released(small, info_of(small))
-    state._metadata[""]["sean"] |= said
-    torch.save(state, path)
-    assert load_network(path)[1] == replace(info_of(small), version=said["version"])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"version": 1}, ""),
+        ({"version": 2, "normalize_colors": False}, ""),
         ({"normalize_colors": True}, "--normalize_colors, which is gone"),
         ({"version": 3, "more": 7}, "is of a later version"),
         ({"width": 1.0}, r"does not fit .*size mismatch for features\.0\.weight"),
     ],
 )
-def test_a_description_that_cannot_be_followed_is_refused(path, small, change, message):
+def test_descriptions_of_earlier_versions_load_and_others_are_refused(path, small, change, message):
     state = released(small, info_of(small))
     state._metadata[""]["sean"] |= change
     torch.save(state, path)
+    if not message:
+        assert load_network(path)[1] == replace(info_of(small), version=change["version"])
+        return
     with pytest.raises(UserError, match=rf"net\.pth .*{message}.*\n  "):
         load_network(path)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+@pytest.mark.parametrize("wrapper", ["", "state_dict"])
 def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
     ours = released(small, info_of(small))
     state = {f"{prefix}{name}": value for name, value in ours.items()} if prefix else ours
@@ -123,7 +119,6 @@ def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no checkpoint"),
         ({"student": {}, "teacher": {}, "progress": {}}, "is a stopped run.*\n.*--resume.*Teacher"),
         ({"epoch": 3, "lr": 0.1}, r"is not a state dict.*\n.*state_dict\(\)"),
         ([1, 2], "is not a state dict"),
@@ -131,11 +126,11 @@ def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
     ],
 )
 def test_what_is_no_checkpoint_is_named(path, content, message):
-    if content is not None:
-        torch.save(content, path)
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=r"no checkpoint .*net\.pth"):
         load_network(path)
-    assert str(path) in str(caught.value)
+    torch.save(content, path)
+    with pytest.raises(UserError, match=rf"net\.pth {message}"):
+        load_network(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e300])  # which is not finite in float32
