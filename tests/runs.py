@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import resource
-import signal
 import subprocess
 import sys
 import time
@@ -32,16 +32,12 @@ EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 
 def run_main(program: Callable[[], None], *words: object) -> int:
     """Run a program in this process, which saves the time to start one; return its exit status."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *map(str, words)])
         try:
             program()
         except SystemExit as ended:
             return int(ended.code or 0)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
     return 0
 
 
@@ -103,10 +99,8 @@ def words(data: Path, snapshots: Path, *flags: str, **changes: object) -> list[s
         "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots, "width": 0.05,
         "learning_rate": 1e-4,
     }  # fmt: skip
-    named = [
-        str(word) for name, value in (values | changes).items() for word in (f"--{name}", value)
-    ]
-    return [*named, *flags]
+    pairs = ((f"--{name}", str(value)) for name, value in (values | changes).items())
+    return [*itertools.chain(*pairs), *map(str, flags)]
 
 
 def scoring_words(checkpoint: Path, data: Path, folder: Path, *more: object) -> list[object]:

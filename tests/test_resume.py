@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed or damaged, and go on."""
+"""Runs that are stopped, killed, damaged or shared by processes; that diverge or lack data."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -23,8 +24,10 @@ LONG = {"max_iters": 6, "checkpoint_interval": 2, "val_interval": 5}
 
 
 def test_killed_and_resumed_run_equals_the_unbroken_one(domains, tmp_path):
-    changes = LONG | {"max_iters": 5000, "num_workers": 1}  # long enough to be killed on the way
-    with started(words(domains, tmp_path, **changes), (tmp_path / "last.pth").exists) as process:
+    changes = {"max_iters": 5000, "checkpoint_interval": 2, "val_interval": 25}
+    with started(
+        words(domains, tmp_path, **changes, num_workers=1), (tmp_path / "last.pth").exists
+    ) as process:
         second = train(domains, tmp_path, "--resume", **LONG)
         workers = psutil.Process(process.pid).children()
         process.kill()
@@ -33,7 +36,7 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(domains, tmp_path):
     assert all(worker.is_running() for worker in workers)  # they do not hold the lock
     # The newer whole checkpoint of the two: a kill between two renames leaves one.
     last = max(tmp_path.glob("last.p*th"))
-    changes = LONG | {"max_iters": load_tensors(last)["progress"]["iteration"] + 3}
+    changes["max_iters"] = load_tensors(last)["progress"]["iteration"] + 3
     trained(domains, tmp_path, "--resume", **changes, num_workers=2)  # the result is the same
     trained(domains, tmp_path / "whole", **changes)
     assert results(tmp_path) == results(tmp_path / "whole")
@@ -46,7 +49,7 @@ def test_a_signal_saves_and_resume_ends_equal(name, method, domains, tmp_path):
     changes = {"max_iters": 5000, "val_interval": 5000, "num_workers": 1, "print_interval": 1}
     with started(
         words(domains, log.parent, **changes),
-        lambda: log.exists() and "epoch 0 batch" in log.read_text(),
+        lambda: log.exists() and "cls_loss" in log.read_text(),
         method=method,
     ) as process:
         os.killpg(process.pid, number)  # as terminals, torchrun, timeout and batch systems do
@@ -108,7 +111,7 @@ def test_options_beyond_the_paper_are_resumed_to_the_byte_without_first_weights(
     for more, message in (
         (["--resume", "--max_iters", 4], "iterations 3 -> 4"),
         (["--resume", "--noise", 3], "--noise 0.1 -> 3"),
-        ([], "holds an earlier run"),
+        (["--restore_from", "none"], "holds an earlier run"),
     ):
         refused = train(domains, run, *EXTENSIONS, *more, **changes)
         assert refused.status == 2
@@ -151,8 +154,6 @@ def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(domains, t
     trained(domains, tmp_path, "--tensorboard", "--resume", max_iters=2, **settings)
     lines = metrics(tmp_path)
     assert [line["iteration"] for line in lines] == [1, 1, 2, 2]
-    assert set(lines[-1]) == {"iteration", "network", "target_miou", "iou"}
-    assert lines[-1]["network"] == "teacher"
     assert len(lines[-1]["iou"]) == 19
     assert Image.open(tmp_path / "curves.png").format == "PNG"
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -160,3 +161,73 @@ def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(domains, t
         assert [event.step for event in shown.Scalars(tag)] == [1, 2]
     steps = [image.step for tag in shown.Tags()["images"] for image in shown.Images(tag)]
     assert sorted(steps) == [1, 1, 1, 2, 2, 2]
+
+
+def distributed(*arguments):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, "SEAN_GTA5.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
+
+
+@pytest.mark.parametrize("flags", [(), EXTENSIONS], ids=["paper", "beyond"])
+def test_two_processes_train_as_one_with_twice_the_batch(flags, domains, tmp_path):
+    settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
+    one, two = tmp_path / "one", tmp_path / "two"
+    trained(domains, one, *flags, batch_size=2, **settings)
+    ended = distributed(*words(domains, two, *flags, **settings))
+    assert ended.returncode == 0, ended.stderr
+    expected, history = (np.load(run / "GTA_loss.npz")["loss_hist"][:, :3] for run in (one, two))
+    np.testing.assert_allclose(history, expected, rtol=1e-5, atol=1e-7)
+    expected, teacher = (dict(torch.load(run / "GTA_TeacherNet.pth")) for run in (one, two))
+    torch.testing.assert_close(teacher, expected, rtol=1e-5, atol=1e-5)
+    expected, lines = metrics(one), metrics(two)
+    assert lines[0]["loss"] == pytest.approx(expected[0]["loss"], rel=1e-5)
+    assert lines[1] == expected[1]  # the scores
+    assert (two / LOG).read_text().count("weights: ") == 1, "one process reports"
+
+
+def test_a_failing_rank_ends_the_job(domains, tmp_path):
+    ended = distributed(*words(domains, tmp_path / "run", data_dir_source=tmp_path / "no"))
+    assert ended.returncode != 0
+    assert "no/images" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 1e30, "print_interval": 2}, r"at iteration 2\b.*images \d+\.png"),
+        ({"learning_rate": 1e39, "checkpoint_interval": 1}, "weights .* after iteration 1"),
+    ],
+)
+def test_divergence_ends_with_names_and_nothing_is_saved(changes, message, domains, tmp_path):
+    ended = train(domains, tmp_path, max_iters=8, **changes)
+    assert ended.status == 3
+    assert re.search(f"error: .*{message}", ended.output, re.S)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(domains, tmp_path):
+    changes = {"data_dir_source": tmp_path / "not there", "score": "both"}
+    log = trained(domains, tmp_path / "run", "--oracle", max_iters=1, **changes)
+    assert f"trains on the val images of {domains / 'Cityscapes'} and their labels" in log
+    _, student, teacher = metrics(tmp_path / "run")
+    assert (student["network"], teacher["network"]) == ("student", "teacher")
+    assert student["iou"] != teacher["iou"]
+    history = np.load(tmp_path / "run/GTA_loss.npz")["loss_hist"]
+    assert history[0, 0] == history[0, 1] > 0 == history[0, 2]
+
+
+def test_a_target_without_labels_is_adapted_to_and_not_scored(domains, tmp_path):
+    photos, folder = tmp_path / "photos", tmp_path / "run"
+    (photos / "trip").mkdir(parents=True)
+    for name in ("a.JPG", "trip/b.png"):
+        Image.new("RGB", (90, 50), "gray").save(photos / name)
+    settings = {"data_dir_target": photos, "val_interval": 1, "print_interval": 1, "max_iters": 1}
+    log = trained(domains, folder, "--tensorboard", **settings)
+    assert log.count(f"not scored: {photos} has no labels") == 1
+    assert "target_miou" not in log
+    assert {path.name for path in folder.iterdir()} == {
+        *("last.pth", "last.previous.pth", "GTA_TeacherNet.pth", "GTA_loss.npz", "tensorboard"),
+        *(LOG, "metrics.jsonl", "curves.png", ".lock"),
+    }
+    assert [line["iteration"] for line in metrics(folder)] == [1]

@@ -1,6 +1,7 @@
 """What surrounds the step: options, what a script opens, batches, the log and its curves."""
 
 import dataclasses
+import itertools
 import shutil
 
 import numpy as np
@@ -39,9 +40,6 @@ def test_the_experiments_are_the_papers(script, threshold):
     assert set(names.split()) <= values.keys()
 
 
-# --- batches ----------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def data(domains):
     target = CityscapesDataset(domains / "Cityscapes", SIZE, labels="none")
@@ -54,8 +52,7 @@ def make(data, **changes):
 
 
 def names(batches, first, count):
-    following = batches.starting_at(first)
-    return [next(following).names for _ in range(count)]
+    return [batch.names for batch in itertools.islice(batches.starting_at(first), count)]
 
 
 def test_an_epoch_visits_every_source_image_and_repeats_the_target(data):
@@ -75,16 +72,13 @@ def test_batches_hold_network_inputs_and_labels_and_baselines_no_target(data):
     batch = next(make(data, no_shuffle=True, batch_size=2).starting_at(0))
     for i in range(2):
         for given, dataset in ((batch.source, data[0]), (batch.target, data[1])):
-            image = torch.from_numpy(np.asarray(dataset[i].image))
+            image = torch.from_numpy(dataset[i].image)
             assert torch.equal(given[i], network_input(image[None])[0])
-        assert torch.equal(batch.labels[i], torch.from_numpy(np.asarray(data[0][i].label)).long())
+        assert torch.equal(batch.labels[i], torch.from_numpy(data[0][i].label).long())
     for changes in ({"source_only": True}, {"oracle": True}, {"st_weight": 0.0}):
         first = next(make(data, **changes).starting_at(0))
         assert first.target is first.view is None
         assert len(first.names) == 1
-
-
-# --- what a script opens ----------------------------------------------------------------------
 
 
 def test_a_target_can_be_scored_elsewhere_and_a_list_chooses(domains, tmp_path):
@@ -118,9 +112,6 @@ def test_what_a_resumed_run_must_have_in_common(data, tmp_path):
     different = {name for name in first if first[name] != second[name]}
     content = {"other source images", "other target classes or label ids"}
     assert different == {"--noise", "processes", *content}
-
-
-# --- log, curves ------------------------------------------------------------------------------
 
 
 def test_log_metrics_and_tensorboard_hold_the_same(tmp_path):

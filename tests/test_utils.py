@@ -24,8 +24,6 @@ from utils.device import choose_device, choose_precision, with_precision
 from utils.errors import UserError, exit_on_error, handling
 from utils.files import load_tensors, lock_folder, save_tensors
 
-# --- how programs end -------------------------------------------------------------------------
-
 HALF = """
 import sys, time; from pathlib import Path; from utils.errors import exit_on_error
 from utils.files import whole_file
@@ -93,9 +91,6 @@ def test_handlers_are_as_before_and_other_threads_work_without():
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-# --- files ------------------------------------------------------------------------------------
-
-
 def content(seed=0):
     generator = torch.Generator().manual_seed(seed)
     weights = {"a.weight": torch.randn(40, 30, generator=generator), "a.bias": torch.ones(3)}
@@ -120,11 +115,9 @@ def test_tensors_are_read_as_written_and_the_file_before_can_be_kept(tmp_path):
 
 @pytest.mark.parametrize("size", [10, 1_000_000])
 def test_a_full_disk_leaves_the_old_file_and_is_named(size, tmp_path):
-    path = tmp_path / "last.pth"
-    path.write_bytes(b"before")
+    (tmp_path / "last.pth").write_bytes(b"before")
     with pytest.raises(UserError, match=os.strerror(errno.EFBIG)), full_disk(2 * size):
-        save_tensors(path, torch.zeros(size))
-    assert contents(tmp_path) == {"last.pth": b"before"}
+        save_tensors(tmp_path / "last.pth", torch.zeros(size))
     with pytest.raises(UserError, match=r"cannot write .*gone/last"):
         save_tensors(tmp_path / "gone/last.pth", content())
     assert contents(tmp_path) == {"last.pth": b"before"}
@@ -187,9 +180,6 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     lock_folder(tmp_path)
     assert f"warning: the file system of {tmp_path} has no locks" in capsys.readouterr().err
-
-
-# --- command lines, devices -------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
