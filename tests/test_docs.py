@@ -95,9 +95,8 @@ def test_commands_run(page, tmp_path, monkeypatch, capsys):
             assert run(*words[2 if words[1] == "-m" else 1 :]) == 0, words
     if ["python", "-m", "tools.demo"] in commands(page):
         assert sorted(map(str, Path().rglob("old"))) == ["Snap/mine/old", "data/GTA5/old"]
-        assert re.search(
-            r"\n *source_only: .*\n *sean: .*\n *oracle: .*\nreport: ", capsys.readouterr().out
-        )
+        table = r"\n *source_only: .*\n *sean: .*\n *oracle: .*\nreport: "
+        assert re.search(table, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
