@@ -112,7 +112,7 @@ class _Loader(DataLoader[Any]):
             try:
                 with handling(lambda *_: _error_if_any_worker_fails(), "SIGCHLD"):
                     _error_if_any_worker_fails()
-                    batches = super().__iter__() if batches is None else batches
+                    batches = self._started() if batches is None else batches
                     batch = next(batches, None)
             except RuntimeError as error:
                 if "DataLoader worker" not in str(error):
@@ -125,6 +125,16 @@ class _Loader(DataLoader[Any]):
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+    def _started(self) -> Any:
+        """Start the workers. They inherit that Ctrl-C waits, which ends none halfway started."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            return super().__iter__()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            return super().__iter__()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_loader(

@@ -1,12 +1,9 @@
 """What several test files draw from; and how they run side by side (`pytest -n 2`)."""
 
-from __future__ import annotations
-
 import os
 import signal
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process computes with one thread
@@ -16,9 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each process computes with one thread
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def drawn(
-    factory: pytest.TempPathFactory, sources: int, targets: int, size: tuple[int, int]
-) -> Path:
+def drawn(factory, sources, targets, size):
     from tools.demo import write_demo
 
     folder = factory.mktemp("data")
@@ -27,19 +22,17 @@ def drawn(
 
 
 @pytest.fixture(scope="session")
-def domains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def domains(tmp_path_factory):
     """GTA5 of 8 images and Cityscapes of 3, of 64x32; a test that changes them copies them."""
     return drawn(tmp_path_factory, 8, 3, (64, 32))
 
 
 @pytest.fixture(scope="session")
-def cityscapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cityscapes(tmp_path_factory):
     """Three images and their labels, of 128x64."""
     return drawn(tmp_path_factory, 0, 3, (128, 64)) / "Cityscapes"
 
 
 @pytest.fixture
-def rng() -> Any:
-    import numpy as np
-
+def rng():
     return np.random.default_rng(0)

@@ -1,27 +1,20 @@
 """Programs run in this process, short training runs, and what they read and write."""
 
-from __future__ import annotations
-
 import contextlib
 import io
+import itertools
 import json
-import os
 import resource
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 import SEAN_GTA5
-from dataset.labels import LabelSpace
 from model.checkpoint import CheckpointInfo, released
-from model.SEAN import SEANet
 from utils.files import save_tensors
 
 ROOT = Path(__file__).parents[1]
@@ -32,22 +25,18 @@ EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 """Options beyond the paper."""
 
 
-def run_main(program: Callable[[], None], *words: object) -> int:
+def run_main(program, *words):
     """Run a program in this process, which saves the time to start one; return its exit status."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["program", *map(str, words)])
         try:
             program()
         except SystemExit as ended:
             return int(ended.code or 0)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
     return 0
 
 
-def refusal(capture: Capture, program: Callable[[], None], *words: object) -> str:
+def refusal(capture, program, *words):
     """Run a program that must refuse its input; return its one message, which has a remedy."""
     capture.readouterr()
     assert run_main(program, *words) == 2
@@ -59,7 +48,7 @@ def refusal(capture: Capture, program: Callable[[], None], *words: object) -> st
     return errors
 
 
-def contents(folder: Path, *besides: str) -> dict[str, bytes]:
+def contents(folder, *besides):
     """What the files of a folder hold, by their paths in it."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -68,18 +57,8 @@ def contents(folder: Path, *besides: str) -> dict[str, bytes]:
     }
 
 
-def make_special(path: Path, kind: str) -> None:
-    """Make what is no file: a pipe, a socket, a device or a broken link."""
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif kind == "socket":
-        socket.socket(socket.AF_UNIX).bind(str(path))
-    else:
-        path.symlink_to("/dev/zero" if kind == "device" else "nothing")
-
-
 @contextlib.contextmanager
-def full_disk(after: int) -> Iterator[None]:
+def full_disk(after):
     """Let no file of this process grow beyond a size, in bytes."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (after, limits[1]))
@@ -89,9 +68,7 @@ def full_disk(after: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def save_network(
-    path: Path, network: SEANet, space: LabelSpace, size: tuple[int, int], protocol: str = ""
-) -> Path:
+def save_network(path, network, space, size, protocol=""):
     """Write a checkpoint that describes itself."""
     info = CheckpointInfo.of(network, space.names, space.colors, size, protocol)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,42 +76,37 @@ def save_network(
     return path
 
 
-# --- options, training ------------------------------------------------------------------------
-
-
 class Ended(NamedTuple):
     status: int
     output: str
 
 
-def words(data: Path, snapshots: Path, *flags: str, **changes: object) -> list[str]:
+def words(data, snapshots, *flags, **changes):
     """The options of a short run of a narrow network on tiny images."""
-    values: dict[str, object] = {
+    values = {
         "device": "cpu", "restore_from": "none", "data_dir_source": data / "GTA5",
         "data_dir_target": data / "Cityscapes", "input_size": "64,32", "num_workers": 0,
         "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots, "width": 0.05,
         "learning_rate": 1e-4,
     }  # fmt: skip
-    named = [
-        str(word) for name, value in (values | changes).items() for word in (f"--{name}", value)
-    ]
-    return [*named, *flags]
+    pairs = ((f"--{name}", str(value)) for name, value in (values | changes).items())
+    return [*itertools.chain(*pairs), *map(str, flags)]
 
 
-def scoring_words(checkpoint: Path, data: Path, folder: Path, *more: object) -> list[object]:
+def scoring_words(checkpoint, data, folder, *more):
     """The options of evaluation.py."""
     words = ["--data_dir", data, "--restore_from", checkpoint, "--snapshot_dir", folder]
     return [*words, "--device", "cpu", "--num_workers", 0, *more]
 
 
-def train(data: Path, snapshots: Path, *flags: str, **changes: object) -> Ended:
+def train(data, snapshots, *flags, **changes):
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         status = run_main(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
     return Ended(status, output.getvalue())
 
 
-def trained(data: Path, snapshots: Path, *flags: str, **changes: object) -> str:
+def trained(data, snapshots, *flags, **changes):
     """Train to the end; return the log."""
     ended = train(data, snapshots, *flags, **changes)
     assert ended.status == 0, ended.output
@@ -142,9 +114,7 @@ def trained(data: Path, snapshots: Path, *flags: str, **changes: object) -> str:
 
 
 @contextlib.contextmanager
-def started(
-    arguments: list[str], ready: Callable[[], bool], piped: str = "", method: str = "fork"
-) -> Iterator[subprocess.Popen]:
+def started(arguments, ready, piped="", method="fork"):
     """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it.
 
     Its workers start by ``method``: spawn is that of Windows and macOS.
@@ -153,7 +123,7 @@ def started(
         import multiprocessing, SEAN_GTA5
         multiprocessing.set_start_method({method!r})
         SEAN_GTA5.main()""", *arguments]  # fmt: skip
-    streams: dict[str, Any] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+    streams = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
     streams |= {piped: subprocess.PIPE} if piped else {}
     with subprocess.Popen(script, cwd=ROOT, start_new_session=True, **streams) as process:
         deadline = time.monotonic() + 120
@@ -163,11 +133,11 @@ def started(
         yield process
 
 
-def results(folder: Path) -> list[bytes]:
+def results(folder):
     return [(folder / name).read_bytes() for name in RESULTS]
 
 
-def metrics(folder: Path) -> list[dict[str, Any]]:
+def metrics(folder):
     """The lines of metrics.jsonl, but for the speed."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     for line in lines:

@@ -33,8 +33,7 @@ def path(tmp_path):
 
 
 def assert_equal(state, expected):
-    assert list(state) == list(expected)
-    assert all(torch.equal(value, expected[name]) for name, value in state.items())
+    torch.testing.assert_close(dict(state), dict(expected), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -47,11 +46,10 @@ def assert_equal(state, expected):
 def test_a_file_gives_the_network_back(path, variant, space):
     network = SEANet(space.num_classes, **variant)
     save_tensors(path, released(network, info_of(network, space)))
-    loaded, info = load_network(path)
+    _, info = load_network(path)
     assert info == info_of(network, space)
     assert (info.names, info.colors, info.input_size) == (space.names, space.colors, SIZE)
-    agreeing = (space.num_classes, info.branches, info.attention, SIZE)
-    assert load_network(path, *agreeing)[1] == info
+    loaded, _ = load_network(path, space.num_classes, info.branches, info.attention, SIZE)
     images = torch.randn(1, 3, 32, 48)
     for expected, found in zip(network(images), loaded(images), strict=True):
         assert torch.equal(expected, found)
@@ -59,12 +57,13 @@ def test_a_file_gives_the_network_back(path, variant, space):
         assert trained.requires_grad == found.requires_grad
 
 
-def test_released_files_are_equal_whatever_the_memory_order(small, tmp_path):
+def test_released_files_are_equal_whatever_the_memory_order(small, path):
     """A GPU changes it."""
-    other = copy.deepcopy(small).to(memory_format=torch.channels_last)
-    for name, network in (("a.pth", small), ("b.pth", other)):
-        save_tensors(tmp_path / name, released(network, info_of(small)))
-    assert (tmp_path / "a.pth").read_bytes() == (tmp_path / "b.pth").read_bytes()
+    files = []
+    for network in (small, copy.deepcopy(small).to(memory_format=torch.channels_last)):
+        save_tensors(path, released(network, info_of(small)))
+        files.append(path.read_bytes())
+    assert files[0] == files[1]
 
 
 def test_the_original_loads_our_file_and_we_its(path):
@@ -72,45 +71,42 @@ def test_the_original_loads_our_file_and_we_its(path):
     reference = as_tensors(fixture.reference_state(16))
     network = reference_network(16)
     save_tensors(path, released(network, info_of(network, CLASSES_16)))
-    original = SEANet(16)
-    original.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    with torch.device("meta"):
+        original = SEANet(16)
+    original.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
     assert len(original.state_dict()) == 39
     assert_equal(original.state_dict(), reference)
     torch.save(reference, path)
     network, info = load_network(path)
     assert info == CheckpointInfo((), (), True, 2, 1.0, (1024, 512), "")
     assert_equal(network.state_dict(), reference)
-    network, info = load_network(path, 16, 4, False, (64, 32))
-    assert (network.use_attention, network.classifier.branches) == (False, 4)
+    _, info = load_network(path, 16, 4, False, (64, 32))
     assert info == CheckpointInfo((), (), False, 4, 1.0, (64, 32), "")
-
-
-@pytest.mark.parametrize("said", [{"version": 1}, {"version": 2, "normalize_colors": False}])
-def test_files_of_earlier_versions_load(path, small, said):
-    state = released(small, info_of(small))
-    state._metadata[""]["sean"] |= said
-    torch.save(state, path)
-    assert load_network(path)[1] == replace(info_of(small), version=said["version"])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"version": 1}, ""),
+        ({"version": 2, "normalize_colors": False}, ""),
         ({"normalize_colors": True}, "--normalize_colors, which is gone"),
         ({"version": 3, "more": 7}, "is of a later version"),
         ({"width": 1.0}, r"does not fit .*size mismatch for features\.0\.weight"),
     ],
 )
-def test_a_description_that_cannot_be_followed_is_refused(path, small, change, message):
+def test_descriptions_of_earlier_versions_load_and_others_are_refused(path, small, change, message):
     state = released(small, info_of(small))
     state._metadata[""]["sean"] |= change
     torch.save(state, path)
+    if not message:
+        assert load_network(path)[1] == replace(info_of(small), version=change["version"])
+        return
     with pytest.raises(UserError, match=rf"net\.pth .*{message}.*\n  "):
         load_network(path)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod.", "_orig_mod.module."])
-@pytest.mark.parametrize("wrapper", ["", "state_dict", "model", "model_state_dict"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+@pytest.mark.parametrize("wrapper", ["", "state_dict"])
 def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
     ours = released(small, info_of(small))
     state = {f"{prefix}{name}": value for name, value in ours.items()} if prefix else ours
@@ -123,7 +119,6 @@ def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no checkpoint"),
         ({"student": {}, "teacher": {}, "progress": {}}, "is a stopped run.*\n.*--resume.*Teacher"),
         ({"epoch": 3, "lr": 0.1}, r"is not a state dict.*\n.*state_dict\(\)"),
         ([1, 2], "is not a state dict"),
@@ -131,16 +126,16 @@ def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
     ],
 )
 def test_what_is_no_checkpoint_is_named(path, content, message):
-    if content is not None:
-        torch.save(content, path)
-    with pytest.raises(UserError, match=message) as caught:
+    with pytest.raises(UserError, match=r"no checkpoint .*net\.pth"):
         load_network(path)
-    assert str(path) in str(caught.value)
+    torch.save(content, path)
+    with pytest.raises(UserError, match=rf"net\.pth {message}"):
+        load_network(path)
 
 
 @pytest.mark.parametrize("value", [float("nan"), 1e300])  # which is not finite in float32
 def test_weights_that_are_not_finite_are_refused_by_name(path, small, value):
     state = {name: tensor.double() for name, tensor in released(small, info_of(small)).items()}
     state["aconv.weight"][0, 3] = value
-    with pytest.raises(UserError, match=r"net\.pth: aconv\.weight .* not finite\n  "):
+    with pytest.raises(UserError, match=r"net\.pth: aconv\.weight .* not finite\n"):
         load_state(SEANet(19, width=1 / 16), state, path)

@@ -4,11 +4,6 @@ Gradients need a device, so ``backward`` is replaced; everything else of an iter
 scoring runs as on a GPU.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
@@ -32,7 +27,7 @@ CUDA = torch.device("cuda", 0)
 class NoWaiting(TorchDispatchMode):
     """Refuses what waits for the device: copies to the CPU, and sizes that depend on values."""
 
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
         assert name not in ("_local_scalar_dense", "nonzero", "masked_select"), name
         result = function(*args, **(kwargs or {}))
@@ -42,7 +37,7 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def fake_cuda():
     SEAN.mean_on.cache_clear()
     with FakeTensorMode():
         yield
@@ -50,19 +45,19 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def bfloat16_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def bfloat16_on_cuda(monkeypatch):
     """Let autocast believe that there is a GPU; without one it turns itself off."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
 
 
-def networks(**variant: Any) -> tuple[SEANet, SEANet]:
+def networks(**variant):
     with CUDA:
         return SEANet(19, **variant), SEANet(19, **variant).requires_grad_(False).eval()
 
 
 @pytest.mark.parametrize("wait", [Tensor.item, Tensor.cpu, Tensor.nonzero])
-def test_waiting_is_noticed(wait: Any) -> None:
+def test_waiting_is_noticed(wait):
     values = torch.zeros(1, device=CUDA)
     with pytest.raises(AssertionError), NoWaiting():
         wait(values)
@@ -70,11 +65,11 @@ def test_waiting_is_noticed(wait: Any) -> None:
 
 @pytest.mark.usefixtures("bfloat16_on_cuda")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> None:
+def test_an_iteration_stays_on_the_device(monkeypatch, precision):
     student, teacher = networks()
     trained = [p for p in student.parameters() if p.requires_grad]
 
-    def backward(loss: Tensor) -> None:
+    def backward(loss):
         for parameter in trained:
             parameter.grad = torch.zeros_like(parameter)
 
@@ -84,45 +79,35 @@ def test_an_iteration_stays_on_the_device(monkeypatch: Any, precision: str) -> N
         images, labels = torch.zeros(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.int64)
     running = with_precision(student, precision)
     with torch.no_grad():
-        expected = torch.bfloat16 if precision == "bf16" else torch.float32
-        assert running(images).logits.dtype == expected
+        assert (running(images).logits.dtype == torch.bfloat16) == (precision == "bf16")
+    following = with_precision(teacher, precision)
     with NoWaiting():
-        matched = match_colors(images, images)
-        result = train_step(
-            running,
-            with_precision(teacher, precision),
-            optimizer,
-            DomainBatch(matched, labels, images, images, ("image",)),
-            TrainingOptions(),
-        )
+        batch = DomainBatch(match_colors(images, images), labels, images, images, ("image",))
+        result = train_step(running, following, optimizer, batch, TrainingOptions())
         kept = torch.stack(result)  # as the history keeps it until the next log line
     assert {value.device for value in result} == {CUDA}
     assert (kept.device, kept.dtype) == (CUDA, torch.float32)
 
 
 @pytest.mark.usefixtures("bfloat16_on_cuda")
-def test_a_scoring_stays_on_the_device() -> None:
+def test_a_scoring_stays_on_the_device():
     network, _ = networks(width=0.25)
-    batch = Batch(
-        torch.zeros(2, 3, 64, 96, dtype=torch.uint8),
-        (torch.zeros(80, 120, dtype=torch.uint8), torch.zeros(64, 96, dtype=torch.uint8)),
-        ("first", "second"),
-    )
+    shapes = (2, 3, 64, 96), (80, 120), (64, 96)
+    images, *labels = (torch.zeros(shape, dtype=torch.uint8) for shape in shapes)
+    batch = Batch(images, tuple(labels), ("first", "second"))
     with NoWaiting():
         running = with_precision(network, "bf16")
         counts = confusion(running, [on_device(batch, CUDA)] * 2, 19)
     assert (counts.device, counts.shape) == (CUDA, (19, 19))
 
 
-def test_augmented_images_stay_on_the_device() -> None:
+def test_augmented_images_stay_on_the_device():
     """The steps of `change_views`; which of them an image takes is drawn on the CPU."""
     image = torch.zeros(3, 64, 96, device=CUDA)
     with NoWaiting():
         image = cut(image, (8, 8, 40, 60, True))
-        image = functional.adjust_brightness(image, 1.2)
-        image = functional.adjust_contrast(image, 0.8)
-        image = functional.adjust_saturation(image, 1.2)
-        image = functional.adjust_hue(image, 0.05)
+        for change in ("brightness", "contrast", "saturation", "hue"):
+            image = getattr(functional, f"adjust_{change}")(image, 0.4)
         image = functional.gaussian_blur(image, [5, 5], [1.0, 1.0])
         image = functional.rgb_to_grayscale(image, 3)
     assert (image.device, image.shape) == (CUDA, (3, 64, 96))

@@ -1,7 +1,5 @@
 """Pages name only files and options that exist, and every command in them runs, on tiny data."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import io
@@ -11,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +36,7 @@ SMALL = {  # by the start of a program's name: options after its own, where they
 write_demo, run_process = demo.write_demo, subprocess.run
 
 
-def commands(page: Path) -> list[list[str]]:
+def commands(page):
     """The words of each command in a page's blocks of code; a path is a line of a layout."""
     blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
     text = "".join(block for kind, block in blocks if kind in ("", "bash")).replace("\\\n", "")
@@ -47,11 +44,11 @@ def commands(page: Path) -> list[list[str]]:
     return [[word for word in x if word != "..."] for x in lines if x and "/" not in x[0]]
 
 
-def run(program: str, *words: str) -> int:
+def run(program, *words):
     """Run a script or module in this process, in small; return its status."""
     name = Path(program).name.removesuffix(".py")
     small = SMALL.get(name.partition("_")[0], "").split()
-    module: Any = importlib.import_module("benchmarks.__main__" if name == "benchmarks" else name)
+    module = importlib.import_module("benchmarks.__main__" if name == "benchmarks" else name)
     if not hasattr(module, "main"):  # examples.own_classes.draw
         return module.draw(Path(words[0]), 3, (64, 32)) or 0
     if name.startswith("SEAN_") and "--snapshot_dir" not in words:
@@ -60,7 +57,7 @@ def run(program: str, *words: str) -> int:
     return run_main(module.main, *words[:end], *small, *words[end:])
 
 
-def start(command: list[str], **settings: Any) -> Any:
+def start(command, **settings):
     """Replace subprocess.run: run this project's programs in this process."""
     if command[0] != sys.executable:
         return run_process(command, **settings)
@@ -71,7 +68,7 @@ def start(command: list[str], **settings: Any) -> Any:
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
-def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for kind in ("gta5", "synthia"):
         write_demo(Path("data"), kind, 2, 2, (64, 32))
@@ -81,6 +78,9 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("photographs/1.jpg", "holiday/1.jpg", "holiday.jpg"):
         Path(name).parent.mkdir(exist_ok=True)
         cv2.imwrite(name, photograph)
+    for folder in ("data/demo/GTA5", "data/GTA5", "Snap/demo/sean", "Snap/mine"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        (Path(folder) / "old").touch()
     for name in ("GTA_TeacherNet", "A", "B"):
         save_network(Path(f"Snap/{name}.pth"), SEANet(19, width=0.05), CLASSES_19, (64, 32))
     shutil.copytree(ROOT / "examples", "examples")
@@ -93,10 +93,14 @@ def test_commands_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         else:
             assert words[0] == "python", f"run it, or say why not: {words}"
             assert run(*words[2 if words[1] == "-m" else 1 :]) == 0, words
+    if ["python", "-m", "tools.demo"] in commands(page):
+        assert sorted(map(str, Path().rglob("old"))) == ["Snap/mine/old", "data/GTA5/old"]
+        table = r"\n *source_only: .*\n *sean: .*\n *oracle: .*\nreport: "
+        assert re.search(table, capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_files_and_options_exist(page: Path) -> None:
+def test_links_files_and_options_exist(page):
     text = page.read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!http)([^)#]+)", text)
     assert [link for link in links if not (page.parent / link).exists()] == []

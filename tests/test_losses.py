@@ -1,19 +1,27 @@
-"""The two losses, against loops over pixels in float64 and against the original's numbers."""
+"""The losses, against loops in float64 and the original's numbers; and one iteration."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.optim import SGD
 
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.synthia_dataset import SynthiaDataset
+from model.pretrained import initialize
+from model.SEAN import SEANet
+from model.teacher import make_teacher
+from SEAN_GTA5 import EXPERIMENT
 from tests import fixture
 from tests.reference import CLASSES, golden, reference_network
 from training.losses import segmentation_loss, self_ensembling_loss
+from training.train_step import DomainBatch, make_optimizer, set_learning_rate, train_step
 
 SOURCES = {"gta5": GTA5Dataset, "synthia": SynthiaDataset}
+OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 
 
 def naive_softmax(scores):
@@ -43,29 +51,27 @@ def naive_self_ensembling(student, teacher, attention, threshold):
     return total, cells
 
 
+def assert_is(loss, total, elements):
+    assert loss.elements.item() == elements
+    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
+    assert loss.mean().item() == pytest.approx(total / elements, rel=1e-5)
+
+
 @pytest.mark.parametrize(("classes", "ignore_label"), [(19, 255), (16, 255), (4, 200), (2, 0)])
 def test_segmentation_loss(rng, classes, ignore_label):
     logits = rng.normal(0, 3, (2, classes, 7, 5)).astype(np.float32)
     labels = rng.integers(0, classes, (2, 7, 5))
     labels[rng.random(labels.shape) < 0.3] = ignore_label
-    total, pixels = naive_cross_entropy(logits.astype(np.float64), labels, ignore_label)
     loss = segmentation_loss(torch.from_numpy(logits), torch.from_numpy(labels), ignore_label)
-    assert loss.elements.item() == pixels
-    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
-    assert loss.mean().item() == pytest.approx(total / pixels, rel=1e-5)
+    assert_is(loss, *naive_cross_entropy(logits.astype(np.float64), labels, ignore_label))
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
 def test_self_ensembling_loss(rng, threshold):
-    student, teacher = rng.normal(0, 3, (2, 2, 19, 5, 6)).astype(np.float32)
+    logits = rng.normal(0, 3, (2, 2, 19, 5, 6)).astype(np.float32)
     attention = rng.random((2, 1, 5, 6)).astype(np.float32)
-    total, cells = naive_self_ensembling(
-        student.astype(np.float64), teacher.astype(np.float64), attention, threshold
-    )
-    loss = self_ensembling_loss(*map(torch.from_numpy, (student, teacher, attention)), threshold)
-    assert loss.elements.item() == cells
-    assert loss.sum.item() == pytest.approx(total, rel=1e-5)
-    assert loss.mean().item() == pytest.approx(total / cells, rel=1e-5)
+    loss = self_ensembling_loss(*map(torch.from_numpy, (*logits, attention)), threshold)
+    assert_is(loss, *naive_self_ensembling(*logits.astype(np.float64), attention, threshold))
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -74,7 +80,7 @@ def test_segmentation_loss_is_the_originals(tmp_path, source):
     label = SOURCES[source](paths["source"], (160, 96), paths["source_list"])[1].label  # image 2
     logits = torch.from_numpy(golden(source)["forward_64x96_logits"])
     logits = F.interpolate(logits, size=(96, 160), mode="bilinear")
-    loss = segmentation_loss(logits, label[None].long()).mean()
+    loss = segmentation_loss(logits, torch.from_numpy(label)[None].long()).mean()
     assert loss.item() == pytest.approx(golden(source)["segmentation_loss"].item(), rel=1e-5)
 
 
@@ -92,52 +98,104 @@ def test_self_ensembling_loss_is_the_originals(source):
     assert 0 < rate < 1
 
 
-def test_everything_ignored_is_zero_with_a_finite_gradient():
+def test_where_nothing_counts_loss_and_gradient_are_zero():
     logits = torch.randn(1, 19, 4, 4, requires_grad=True)
-    loss = segmentation_loss(logits, torch.full((1, 4, 4), 255)).mean()
-    loss.backward()
-    assert loss.item() == 0
-    assert torch.equal(logits.grad, torch.zeros_like(logits))
-
-
-def test_no_kept_cell_is_zero_with_a_finite_gradient():
-    student = torch.randn(1, 19, 4, 4, requires_grad=True)
     attention = torch.full((1, 1, 4, 4), 0.3)
-    loss = self_ensembling_loss(student, torch.randn(1, 19, 4, 4), attention, 0.5)
-    loss.mean().backward()
-    assert loss.elements.item() == 0
-    assert loss.mean().item() == 0
-    assert torch.equal(student.grad, torch.zeros_like(student))
+    for loss in (
+        segmentation_loss(logits, torch.full((1, 4, 4), 255)),
+        self_ensembling_loss(logits, torch.randn(1, 19, 4, 4), attention, 0.5),
+    ):
+        loss.mean().backward()
+        assert loss.mean().item() == loss.elements.item() == 0
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
 
 
-def test_cells_at_the_threshold_are_left_out():
-    attention = torch.tensor([0.25, 0.5, 0.75]).view(1, 1, 1, 3)
-    student, teacher = torch.randn(2, 1, 5, 1, 3)
+def test_cells_at_the_threshold_are_left_out_and_no_gradient_reaches_the_teacher():
+    student, teacher = torch.randn(2, 1, 5, 1, 3, requires_grad=True)
+    attention = torch.tensor([0.25, 0.5, 0.75]).view(1, 1, 1, 3).requires_grad_()
     assert self_ensembling_loss(student, teacher, attention, 0.5).elements.item() == 1
-    assert self_ensembling_loss(student, teacher, attention, 0.49).elements.item() == 2
+    loss = self_ensembling_loss(student, teacher, attention, 0.49)
+    assert loss.elements.item() == 2
+    ours, *others = torch.autograd.grad(
+        loss.mean(), (student, teacher, attention), allow_unused=True
+    )
+    assert ours.abs().max() > 0
+    assert others == [None, None]
     assert self_ensembling_loss(student, student.clone(), attention, 0.1).mean().item() == 0
-
-
-def test_gradient_reaches_the_student_and_not_the_teacher():
-    student, teacher = (torch.randn(1, 5, 3, 3, requires_grad=True) for _ in range(2))
-    attention = torch.rand(1, 1, 3, 3, requires_grad=True)
-    self_ensembling_loss(student, teacher, attention, 0.0).mean().backward()
-    assert student.grad.abs().max() > 0
-    assert teacher.grad is None
-    assert attention.grad is None
 
 
 def test_losses_of_bfloat16_logits_are_computed_in_float32():
     student, teacher = torch.randn(2, 1, 19, 4, 4).bfloat16()
-    label, attention = torch.randint(0, 19, (1, 4, 4)), torch.rand(1, 1, 4, 4).bfloat16()
-    pairs = [
-        (segmentation_loss(student, label), segmentation_loss(student.float(), label)),
-        (
-            self_ensembling_loss(student, teacher, attention, 0.1),
-            self_ensembling_loss(student.float(), teacher.float(), attention.float(), 0.1),
-        ),
-    ]
-    for ours, expected in pairs:
-        assert ours.sum.dtype == ours.elements.dtype == torch.float32
-        assert ours.sum.item() == pytest.approx(expected.sum.item(), rel=1e-6)
-        assert ours.elements.item() == expected.elements.item()
+    label, attention = torch.randint(0, 19, (1, 4, 4)), torch.rand(1, 1, 4, 4)
+    loss = segmentation_loss(student, label)
+    assert_is(loss, *map(float, segmentation_loss(student.float(), label)))
+    assert loss.sum.dtype == loss.elements.dtype == torch.float32
+    loss = self_ensembling_loss(student, teacher, attention, 0.1)
+    expected = self_ensembling_loss(student.float(), teacher.float(), attention, 0.1)
+    assert_is(loss, *map(float, expected))
+
+
+def make_batch(device="cpu"):
+    torch.manual_seed(1)
+    source, target = 50 * torch.randn(2, 1, 3, 16, 32).to(device)
+    labels = torch.randint(0, 19, (1, 16, 32)).to(device)
+    return DomainBatch(source, labels, target, target, ("1.png",))
+
+
+def make_networks(device="cpu"):
+    torch.manual_seed(0)
+    student = SEANet(19, width=0.125)
+    initialize(student, "none")
+    student.to(device)
+    return student, make_teacher(student)
+
+
+def classifier_step(options, batch):
+    """How far an iteration of plain gradient descent with step size 1 moves the classifier."""
+    student, teacher = make_networks()
+    for parameter in teacher.classifier.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    weight = student.classifier.conv2d_list[0].weight
+    before = weight.detach().clone()
+    optimizer = SGD([p for p in student.parameters() if p.requires_grad], lr=1.0)
+    train_step(student, teacher, optimizer, batch, options)
+    return weight.detach() - before
+
+
+def test_the_step_is_linear_in_the_self_ensembling_weight_and_needs_no_target():
+    none, once, twice = (
+        classifier_step(dataclasses.replace(OPTIONS, st_weight=weight), make_batch())
+        for weight in (0, 100, 200)
+    )
+    assert (once - none).norm() > 0.01 * none.norm()
+    assert (twice - none - 2 * (once - none)).norm() < 1e-3 * (twice - none).norm()
+    assert torch.equal(classifier_step(OPTIONS, make_batch()._replace(target=None)), none)
+
+
+def test_the_papers_learning_rate_is_constant_and_poly_rises_and_decays():
+    def rates(schedule):
+        options = dataclasses.replace(OPTIONS, lr_schedule=schedule, learning_rate=1e-3)
+        optimizer = make_optimizer(SEANet(19, width=0.05), options)
+        for iteration in range(100):
+            set_learning_rate(optimizer, options, iteration / 100)
+            yield optimizer.param_groups[0]["lr"]
+
+    assert set(rates("constant")) == {1e-3}
+    poly = list(rates("poly"))
+    assert poly[0] == pytest.approx(1e-5)
+    assert poly[:6] == sorted(poly[:6])
+    for iteration in (10, 50, 99):
+        assert poly[iteration] == pytest.approx(1e-3 * (1 - iteration / 100) ** 0.9)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_an_iteration_never_waits_for_the_gpu():
+    (student, teacher), batch = make_networks("cuda"), make_batch("cuda")
+    iteration = student, teacher, make_optimizer(student, OPTIONS), batch, OPTIONS
+    train_step(*iteration)  # the first one allocates
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        train_step(*iteration)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,6 +1,4 @@
-"""Runs that are stopped, killed or damaged, and go on."""
-
-from __future__ import annotations
+"""Runs that are stopped, killed, damaged or shared by processes; that diverge or lack data."""
 
 import json
 import os
@@ -10,8 +8,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -22,46 +20,36 @@ from model.SEAN import SEANet
 from tests.runs import EXTENSIONS, LOG, ROOT, metrics, results, started, train, trained, words
 from utils.files import load_tensors
 
-
-def newest(folder: Path) -> dict[str, Any]:
-    """The newer whole one of the two checkpoints: a kill between two renames leaves one."""
-    last = folder / "last.pth"
-    return load_tensors(last if last.exists() else folder / "last.previous.pth")
-
-
 LONG = {"max_iters": 6, "checkpoint_interval": 2, "val_interval": 5}
 
 
-def test_killed_and_resumed_run_equals_the_unbroken_one(domains: Path, tmp_path: Path) -> None:
-    changes = LONG | {"max_iters": 5000, "num_workers": 1}  # long enough to be killed on the way
-    with started(words(domains, tmp_path, **changes), (tmp_path / "last.pth").exists) as process:
+def test_killed_and_resumed_run_equals_the_unbroken_one(domains, tmp_path):
+    changes = {"max_iters": 5000, "checkpoint_interval": 2, "val_interval": 25}
+    with started(
+        words(domains, tmp_path, **changes, num_workers=1), (tmp_path / "last.pth").exists
+    ) as process:
         second = train(domains, tmp_path, "--resume", **LONG)
         workers = psutil.Process(process.pid).children()
         process.kill()
     assert second.status == 2
     assert f"{tmp_path} is in use by another process" in second.output
     assert all(worker.is_running() for worker in workers)  # they do not hold the lock
-    saved = newest(tmp_path)
-    reached = saved["progress"]["iteration"]
-    whole = LONG | {"max_iters": reached + 3}
-    other = {"num_workers": 2}  # the result is the same
-    trained(domains, tmp_path, "--resume", **whole | other)
-    trained(domains, tmp_path / "whole", **whole)
+    # The newer whole checkpoint of the two: a kill between two renames leaves one.
+    last = max(tmp_path.glob("last.p*th"))
+    changes["max_iters"] = load_tensors(last)["progress"]["iteration"] + 3
+    trained(domains, tmp_path, "--resume", **changes, num_workers=2)  # the result is the same
+    trained(domains, tmp_path / "whole", **changes)
     assert results(tmp_path) == results(tmp_path / "whole")
     assert metrics(tmp_path) == metrics(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(
-    ("name", "method"), [("SIGTERM", "fork"), ("SIGINT", "spawn"), ("SIGHUP", "fork")]
-)
-def test_a_signal_saves_and_resume_ends_equal(
-    name: str, method: str, domains: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "method"), [("SIGTERM", "fork"), ("SIGINT", "spawn")])
+def test_a_signal_saves_and_resume_ends_equal(name, method, domains, tmp_path):
     log, number = tmp_path / "run" / LOG, getattr(signal, name)
-    changes: dict[str, object] = {"max_iters": 5000, "val_interval": 5000, "num_workers": 1}
+    changes = {"max_iters": 5000, "val_interval": 5000, "num_workers": 1, "print_interval": 1}
     with started(
         words(domains, log.parent, **changes),
-        lambda: log.exists() and "weights:" in log.read_text(),
+        lambda: log.exists() and "cls_loss" in log.read_text(),
         method=method,
     ) as process:
         os.killpg(process.pid, number)  # as terminals, torchrun, timeout and batch systems do
@@ -75,7 +63,7 @@ def test_a_signal_saves_and_resume_ends_equal(
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_closed_pipe_loses_no_iteration(stream: str, domains: Path, tmp_path: Path) -> None:
+def test_a_closed_pipe_loses_no_iteration(stream, domains, tmp_path):
     last = tmp_path / "run/last.pth"
     changes = {"max_iters": 5000, "val_interval": 3}
     with started(words(domains, last.parent, **changes), last.exists, stream) as process:
@@ -88,7 +76,7 @@ def test_a_closed_pipe_loses_no_iteration(stream: str, domains: Path, tmp_path: 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_console_on_a_full_disk_loses_no_iteration(domains: Path, tmp_path: Path) -> None:
+def test_a_console_on_a_full_disk_loses_no_iteration(domains, tmp_path):
     command = [sys.executable, "SEAN_GTA5.py", *words(domains, tmp_path)]
     with open("/dev/full", "w") as full:
         ended = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
@@ -97,9 +85,7 @@ def test_a_console_on_a_full_disk_loses_no_iteration(domains: Path, tmp_path: Pa
     assert (tmp_path / "last.pth").exists()
 
 
-def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
-    domains: Path, tmp_path: Path
-) -> None:
+def test_damaged_checkpoint_is_recognized_and_the_one_before_used(domains, tmp_path):
     trained(domains, tmp_path, **LONG)
     unbroken, last = results(tmp_path), tmp_path / "last.pth"
     weight = load_tensors(last)["teacher"]["features.31.weight"]
@@ -111,75 +97,63 @@ def test_damaged_checkpoint_is_recognized_and_the_one_before_used(
     assert [line["iteration"] for line in metrics(tmp_path)] == [2, 4, 5, 5, 6, 6]
 
 
-def test_a_resumed_run_needs_no_initial_weights(domains: Path, tmp_path: Path) -> None:
-    start = tmp_path / "start.pth"
+def test_options_beyond_the_paper_are_resumed_to_the_byte_without_first_weights(domains, tmp_path):
+    start, run, whole = tmp_path / "start.pth", tmp_path / "run", tmp_path / "whole"
     torch.save(SEANet(19, width=0.05).state_dict(), start)
     changes = {"restore_from": start}
-    train(domains, tmp_path / "run", max_hours=0, **changes)
-    start.unlink()
-    assert "resumed at iteration 1" in trained(domains, tmp_path / "run", "--resume", **changes)
-    refused = train(domains, tmp_path / "new", "--resume", **changes)
-    assert refused.status == 2
-    assert f"no weights file {start}" in refused.output
-
-
-def test_options_beyond_the_paper_are_resumed_to_the_byte(domains: Path, tmp_path: Path) -> None:
-    trained(domains, tmp_path / "whole", *EXTENSIONS)
-    stopped = train(domains, tmp_path / "run", *EXTENSIONS, max_hours=0)
+    trained(domains, whole, *EXTENSIONS, **changes)
+    stopped = train(domains, run, *EXTENSIONS, max_hours=0, **changes)
     assert "time limit: saved at iteration 1" in stopped.output
-    trained(domains, tmp_path / "run", *EXTENSIONS, "--resume")
-    assert results(tmp_path / "run") == results(tmp_path / "whole")
-    trained(domains, tmp_path / "paper")
-    assert results(tmp_path / "paper") != results(tmp_path / "whole")
-    longer = train(domains, tmp_path / "run", *EXTENSIONS, "--resume", max_iters=4)
-    assert "iterations 3 -> 4" in longer.output
+    start.unlink()
+    log = trained(domains, run, *EXTENSIONS, "--resume", **changes)
+    assert "resumed at iteration 1" in log
+    assert results(run) == results(whole)
+    for more, message in (
+        (["--resume", "--max_iters", 4], "iterations 3 -> 4"),
+        (["--resume", "--noise", 3], "--noise 0.1 -> 3"),
+        (["--restore_from", "none"], "holds an earlier run"),
+    ):
+        refused = train(domains, run, *EXTENSIONS, *more, **changes)
+        assert refused.status == 2
+        assert message in refused.output
 
 
-def test_an_unreadable_image_loses_no_iteration(domains: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(domains, tmp_path / "spoilt")
-    image = folder / "GTA5/images/00004.png"
-    whole = image.read_bytes()
+def test_an_unreadable_image_loses_no_iteration(domains, tmp_path):
+    data, run, whole = (tmp_path / name for name in ("data", "run", "whole"))
+    image = shutil.copytree(domains, data) / "GTA5/images/00004.png"
     image.write_bytes(b"")
-    refused = train(folder, tmp_path / "a", "--no_shuffle", max_iters=5)
+    refused = train(data, run, "--no_shuffle", max_iters=5)
     assert refused.status == 2
     assert f"\nerror: cannot read {image}: it is empty\n  replace the file" in refused.output
-    assert "Traceback" not in refused.output
-    assert load_tensors(tmp_path / "a/last.pth")["progress"]["iteration"] == 3
-    image.write_bytes(whole)
-    trained(folder, tmp_path / "a", "--no_shuffle", "--resume", max_iters=5)
-    trained(folder, tmp_path / "b", "--no_shuffle", max_iters=5)
-    assert results(tmp_path / "a") == results(tmp_path / "b")
+    assert load_tensors(run / "last.pth")["progress"]["iteration"] == 3
+    trained(domains, run, "--no_shuffle", "--resume", max_iters=5)
+    trained(domains, whole, "--no_shuffle", max_iters=5)
+    assert results(run) == results(whole)
 
 
-def test_a_scoring_that_fails_costs_no_iteration(domains: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    shutil.copytree(domains, tmp_path / "data")
-    label = sorted((tmp_path / "data/Cityscapes/gtFine").rglob("*.png"))[-1]
+def test_a_scoring_that_fails_costs_no_iteration(domains, tmp_path):
+    data, run = shutil.copytree(domains, tmp_path / "data"), tmp_path / "run"
+    label = max((data / "Cityscapes/gtFine").rglob("*.png"))
     label.write_bytes(label.read_bytes()[:-40])
-    ended = train(tmp_path / "data", folder, max_iters=2)
+    ended = train(data, run, max_iters=2)
     assert ended.status == 2
     assert label.name in ended.output
-    assert load_tensors(folder / "last.pth")["progress"]["iteration"] == 2
-    shutil.copytree(domains, tmp_path / "data", dirs_exist_ok=True)
-    trained(tmp_path / "data", folder, "--resume", max_iters=2)
-    assert [line["iteration"] for line in metrics(folder) if "iou" in line] == [2]
-    assert len(list(folder.glob("*tgt_miu*.pth"))) == 1
-    assert (folder / "GTA_TeacherNet.pth").exists()
+    assert load_tensors(run / "last.pth")["progress"]["iteration"] == 2
+    trained(domains, run, "--resume", max_iters=2)
+    assert [line["iteration"] for line in metrics(run) if "iou" in line] == [2]
+    assert len(list(run.glob("*tgt_miu*.pth"))) == 1
+    assert (run / "GTA_TeacherNet.pth").exists()
 
 
-def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(
-    domains: Path, tmp_path: Path
-) -> None:
+def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(domains, tmp_path):
     settings = {"val_interval": 1, "print_interval": 1}
     trained(domains, tmp_path, "--tensorboard", max_iters=1, **settings)
     later = json.dumps(metrics(tmp_path)[0] | {"iteration": 2})
-    with open(tmp_path / "metrics.jsonl", "a") as file:  # as a killed process leaves it
-        file.write(later + '\n{"iteration": 3, "lo')
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write(later + '\n{"iteration": 3, "lo')  # as a killed process leaves it
     trained(domains, tmp_path, "--tensorboard", "--resume", max_iters=2, **settings)
     lines = metrics(tmp_path)
     assert [line["iteration"] for line in lines] == [1, 1, 2, 2]
-    assert set(lines[-1]) == {"iteration", "network", "target_miou", "iou"}
-    assert lines[-1]["network"] == "teacher"
     assert len(lines[-1]["iou"]) == 19
     assert Image.open(tmp_path / "curves.png").format == "PNG"
     shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -187,3 +161,73 @@ def test_tensorboard_and_metrics_of_a_resumed_run_have_each_step_once(
         assert [event.step for event in shown.Scalars(tag)] == [1, 2]
     steps = [image.step for tag in shown.Tags()["images"] for image in shown.Images(tag)]
     assert sorted(steps) == [1, 1, 1, 2, 2, 2]
+
+
+def distributed(*arguments):
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launcher, "SEAN_GTA5.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
+
+
+@pytest.mark.parametrize("flags", [(), EXTENSIONS], ids=["paper", "beyond"])
+def test_two_processes_train_as_one_with_twice_the_batch(flags, domains, tmp_path):
+    settings = {"noise": 0, "attention_threshold": 0.5, "learning_rate": 1e-5}
+    one, two = tmp_path / "one", tmp_path / "two"
+    trained(domains, one, *flags, batch_size=2, **settings)
+    ended = distributed(*words(domains, two, *flags, **settings))
+    assert ended.returncode == 0, ended.stderr
+    expected, history = (np.load(run / "GTA_loss.npz")["loss_hist"][:, :3] for run in (one, two))
+    np.testing.assert_allclose(history, expected, rtol=1e-5, atol=1e-7)
+    expected, teacher = (dict(torch.load(run / "GTA_TeacherNet.pth")) for run in (one, two))
+    torch.testing.assert_close(teacher, expected, rtol=1e-5, atol=1e-5)
+    expected, lines = metrics(one), metrics(two)
+    assert lines[0]["loss"] == pytest.approx(expected[0]["loss"], rel=1e-5)
+    assert lines[1] == expected[1]  # the scores
+    assert (two / LOG).read_text().count("weights: ") == 1, "one process reports"
+
+
+def test_a_failing_rank_ends_the_job(domains, tmp_path):
+    ended = distributed(*words(domains, tmp_path / "run", data_dir_source=tmp_path / "no"))
+    assert ended.returncode != 0
+    assert "no/images" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_rate": 1e30, "print_interval": 2}, r"at iteration 2\b.*images \d+\.png"),
+        ({"learning_rate": 1e39, "checkpoint_interval": 1}, "weights .* after iteration 1"),
+    ],
+)
+def test_divergence_ends_with_names_and_nothing_is_saved(changes, message, domains, tmp_path):
+    ended = train(domains, tmp_path, max_iters=8, **changes)
+    assert ended.status == 3
+    assert re.search(f"error: .*{message}", ended.output, re.S)
+    assert not list(tmp_path.glob("*.pth"))
+
+
+def test_oracle_learns_from_the_targets_labels_and_both_networks_are_scored(domains, tmp_path):
+    changes = {"data_dir_source": tmp_path / "not there", "score": "both"}
+    log = trained(domains, tmp_path / "run", "--oracle", max_iters=1, **changes)
+    assert f"trains on the val images of {domains / 'Cityscapes'} and their labels" in log
+    _, student, teacher = metrics(tmp_path / "run")
+    assert (student["network"], teacher["network"]) == ("student", "teacher")
+    assert student["iou"] != teacher["iou"]
+    history = np.load(tmp_path / "run/GTA_loss.npz")["loss_hist"]
+    assert history[0, 0] == history[0, 1] > 0 == history[0, 2]
+
+
+def test_a_target_without_labels_is_adapted_to_and_not_scored(domains, tmp_path):
+    photos, folder = tmp_path / "photos", tmp_path / "run"
+    (photos / "trip").mkdir(parents=True)
+    for name in ("a.JPG", "trip/b.png"):
+        Image.new("RGB", (90, 50), "gray").save(photos / name)
+    settings = {"data_dir_target": photos, "val_interval": 1, "print_interval": 1, "max_iters": 1}
+    log = trained(domains, folder, "--tensorboard", **settings)
+    assert log.count(f"not scored: {photos} has no labels") == 1
+    assert "target_miou" not in log
+    assert {path.name for path in folder.iterdir()} == {
+        *("last.pth", "last.previous.pth", "GTA_TeacherNet.pth", "GTA_loss.npz", "tensorboard"),
+        *(LOG, "metrics.jsonl", "curves.png", ".lock"),
+    }
+    assert [line["iteration"] for line in metrics(folder)] == [1]
