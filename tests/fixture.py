@@ -11,8 +11,6 @@ The expected values in golden_*.npz were measured once with the original SEANet
 implementation, run in float32 on a CPU on exactly these inputs.
 """
 
-from __future__ import annotations
-
 import zlib
 from itertools import pairwise
 from pathlib import Path

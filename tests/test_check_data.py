@@ -1,7 +1,5 @@
 """python -m tools.check_data on whole and on spoilt folders."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Both scripts and evaluation.py through the command line, against the original's numbers."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

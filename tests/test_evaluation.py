@@ -1,7 +1,5 @@
 """Scores of evaluation.py on the demo's Cityscapes: from its files, and by the official tool."""
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from html import unescape

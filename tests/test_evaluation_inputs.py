@@ -1,7 +1,5 @@
 """evaluation.py: comparison, missing labels, mistakes, own images, the output folder."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Files of own classes: what they mean, every mistake with its key, and --classes end to end."""
 
-from __future__ import annotations
-
 import pickle
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Own images and videos: results equal a naive computation, and nothing is written over."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

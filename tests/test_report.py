@@ -1,7 +1,5 @@
 """Pictures and what their colors mean; the report as HTML, and what a browser makes of it."""
 
-from __future__ import annotations
-
 import base64
 import io
 import math

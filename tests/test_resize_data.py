@@ -1,7 +1,5 @@
 """python -m tools.resize_data: training on what it writes is training on the original."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Scores and comparisons from confusion matrices, against loops and a naive paired bootstrap."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
