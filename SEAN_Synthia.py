@@ -24,8 +24,8 @@ from training.train_step import train_step
 from utils.command_line import read_options
 from utils.errors import exit_on_error
 
+# Its own values; the paper's others are the defaults in training/options.py.
 EXPERIMENT = TrainingOptions(data_dir_source="data/SYNTHIA", attention_threshold=0.3)
-"""Other values of the paper are the defaults in training/options.py."""
 
 
 @exit_on_error()
