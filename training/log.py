@@ -139,14 +139,15 @@ def curves(records: Sequence[Record], title: str) -> Figure:
         points = [r for r in records if r.get(name) is not None and r.get("network") != "student"]
         places = [record["iteration"] for record in points]
         values = np.array([record[name] for record in points], float)
-        if name == "target_miou" and len(values):
-            text += f": best {100 * values.max():.1f} % at {places[values.argmax()]:,}"
-            axes.plot(places, values, marker=".", linewidth=2)
-        elif len(values):
-            smoothed = uniform_filter1d(values, 2 * (len(values) // 50) + 1, mode="nearest")
+        if len(values):
+            is_score = name == "target_miou"
+            width = 1 if is_score else 2 * (len(values) // 50) + 1
+            smoothed = uniform_filter1d(values, width, mode="nearest")
             axes.plot(places, values, color=f"C{index}", alpha=0.25, linewidth=0.8)
-            axes.plot(places, smoothed, color=f"C{index}", linewidth=2)
+            axes.plot(places, smoothed, "." * is_score + "-", color=f"C{index}", linewidth=2)
             axes.set_ylim(0, 1.2 * smoothed.max() or 1)  # extreme batches must not flatten it
+            best = f": best {100 * values.max():.1f} % at {places[values.argmax()]:,}"
+            text += best if is_score else ""
         axes.set_title(text, loc="left")
         axes.grid(color="0.92")
         axes.spines[["top", "right"]].set_visible(False)
