@@ -22,7 +22,7 @@ Capture = pytest.CaptureFixture[str]
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
 EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
-"""Options beyond the paper."""
+"""Options beyond the paper; each is run in two processes and resumed: add yours."""
 
 
 def run_main(program, *words):

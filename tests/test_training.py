@@ -20,6 +20,7 @@ from training.checkpoints import fixed_values
 from training.distributed import Processes
 from training.log import Log, curves
 from training.options import TrainingOptions
+from utils.files import load_tensors, save_tensors
 
 SIZE = (64, 32)
 ORIGINAL = {  # option of the original -> its default for GTA-5
@@ -151,3 +152,12 @@ def test_curves_show_the_teachers_best_score_and_every_loss():
     assert np.allclose(figure.axes[1].lines[1].get_ydata(), 2.0)
     figure.canvas.draw()
     curves([], "an empty run").canvas.draw()
+
+
+def test_an_option_younger_than_the_checkpoint_had_its_default(domains, tmp_path):
+    train(domains, tmp_path, max_hours=0)
+    saved = load_tensors(tmp_path / "last.pth")
+    del saved["fixed"]["--augment"]
+    save_tensors(tmp_path / "last.pth", saved)
+    assert "--augment False -> True" in train(domains, tmp_path, "--resume", "--augment").output
+    assert "resumed at iteration 1" in trained(domains, tmp_path, "--resume")

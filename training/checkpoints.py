@@ -81,7 +81,9 @@ def fixed_values(
 def _check(path: Path, saved: Any, fixed: dict[str, Any]) -> None:
     if not isinstance(saved, dict) or saved.get("version") != VERSION:
         raise UserError(f"{path} was written by another version of the project\n  {REMEDY}")
-    before = saved["fixed"]
+    # An option that is younger than the checkpoint had its default.
+    before = {f"--{field.name}": field.default for field in fields(TrainingOptions)}
+    before |= saved["fixed"]
     changed = [
         name if name.startswith("other") else f"{name} {before.get(name)} -> {now}"
         for name, now in fixed.items()

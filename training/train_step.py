@@ -53,7 +53,7 @@ def train_step(
         optimizer: holds the student's parameters.
         batch: images of both domains and the source's labels.
         options: ignore_label, noise, attention_threshold, st_weight and teacher_alpha are used.
-        reduce: turns a loss into a scalar; with several processes, `Processes.share_of_mean`.
+        reduce: turns a loss into a scalar, its mean over all processes (`Processes.share_of_mean`).
     """
     source, labels, target, view, _ = batch
     optimizer.zero_grad(set_to_none=True)
