@@ -17,8 +17,8 @@ from dataset.synthia_dataset import SynthiaDataset
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
-from training.checkpoints import initial_weights
 from training.options import TrainingOptions
+from training.resume import initial_weights
 from training.run import Run
 from training.train_step import train_step
 from utils.command_line import read_options
@@ -39,14 +39,14 @@ def main() -> None:
     attends = not (options.source_only or options.oracle or options.no_attention)
     num_classes = options.num_classes or (own_classes or CLASSES_16).num_classes
     student = SEANet(num_classes, options.classifier_branches, attends, options.width)
-    weights = initialize(student, initial_weights(options))
+    loaded = initialize(student, initial_weights(options))
     teacher = make_teacher(student)
 
     # The data: labelled source images, target images without labels, labelled images to score on.
-    size, shown = options.input_size, options.data_list_target
+    size, target_list = options.input_size, options.data_list_target
     reading: Any = {"ignore_label": options.ignore_label, "own_classes": own_classes}
     target = Cityscapes16Dataset(
-        options.data_dir_target, size, shown, options.target_split, labels="none", **reading
+        options.data_dir_target, size, target_list, options.target_split, labels="none", **reading
     )
     source = target.with_labels("resized") if options.oracle else SynthiaDataset(
         options.data_dir_source, size, options.data_list_source, **reading
@@ -56,10 +56,10 @@ def main() -> None:
         adapts_to_val = options.target_split == "val" and options.data_dir_val is None
         val = Cityscapes16Dataset(
             options.data_dir_val or options.data_dir_target,
-            size, shown if adapts_to_val else None, "val", labels="own size", **reading,
+            size, target_list if adapts_to_val else None, "val", labels="own size", **reading,
         )  # fmt: skip
 
-    with Run("Synthia", options, student, teacher, source, target, val, weights) as run:
+    with Run("Synthia", options, student, teacher, source, target, val, loaded) as run:
         for batch in run:  # logs, scores, saves and stops between iterations
             run.record(
                 train_step(run.student, run.teacher, run.optimizer, batch, options, run.reduce)

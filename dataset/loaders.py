@@ -42,7 +42,7 @@ class EpochSampler(Sampler[list[int]]):
     """The batches of one epoch, reproducible from any batch on.
 
     An epoch visits ``entries`` places: the data set, repeated. Each process takes its share of
-    ``batch_size * world_size`` places in a row, so that N see what one with an N-fold batch sees.
+    ``batch_size * world_size`` places in a row: N processes see what one with an N-fold batch does.
     """
 
     length: int  # of the data set
@@ -118,7 +118,7 @@ class _Loader(DataLoader[Any]):
                 if "DataLoader worker" not in str(error):
                     raise
                 what = f"a process that reads images has ended: {str(error).splitlines()[0]}"
-                remedy = "if the memory ran out, give fewer --num_workers or a smaller --input_size"
+                remedy = "if the memory ran out, free some, or give fewer --num_workers"
                 raise UserError(f"{what}\n  {remedy}") from None
             if batch is None:
                 return
@@ -130,7 +130,8 @@ class _Loader(DataLoader[Any]):
         """Start the workers. They inherit that Ctrl-C waits, which ends none halfway started."""
         if not hasattr(signal, "pthread_sigmask"):  # Windows
             return super().__iter__()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        held = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
         try:
             return super().__iter__()
         finally:

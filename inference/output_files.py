@@ -1,12 +1,12 @@
 """The files that are written for each image, and the folder that holds all of them."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import filelock
 import numpy as np
 
 from dataset.labels import CITYSCAPES_IDS, LabelSpace
@@ -42,7 +42,7 @@ class Outputs:
 
     def open(
         self, files: Sequence[str], inputs: Sequence[Path], searched: Sequence[Path] = ()
-    ) -> filelock.BaseFileLock:
+    ) -> contextlib.ExitStack:
         """Make and lock the folder for files, given by their paths in it; return the lock.
 
         UserError if a file would be written twice, over an input, or within a searched folder,

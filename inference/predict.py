@@ -1,4 +1,4 @@
-"""Network and images -> predictions. Outside training, every network runs here."""
+"""Network and images -> predictions, to score, to write and to show."""
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence

@@ -25,5 +25,6 @@ def update_teacher(teacher: nn.Module, student: nn.Module, alpha: float) -> None
     """
     means: list[Tensor] = list(teacher.parameters())
     values: list[Tensor] = list(student.parameters())
+    shares = list(torch._foreach_mul(values, 1 - alpha))  # first: the memory may not suffice
     torch._foreach_mul_(means, alpha)
-    torch._foreach_add_(means, list(torch._foreach_mul(values, 1 - alpha)))
+    torch._foreach_add_(means, shares)

@@ -14,12 +14,12 @@ import SEAN_Synthia
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
 from model.SEAN import network_input
-from tests.runs import LOG, metrics, trained
+from tests.runs import LOG, metrics, train, trained
 from training.batches import DomainBatches
-from training.checkpoints import fixed_values
 from training.distributed import Processes
 from training.log import Log, curves
 from training.options import TrainingOptions
+from training.resume import fixed_values
 from utils.files import load_tensors, save_tensors
 
 SIZE = (64, 32)

@@ -24,17 +24,16 @@ from model.checkpoint import CheckpointInfo, released
 from model.SEAN import SEANet
 from training import protocol
 from training.batches import DomainBatches
-from training.checkpoints import LAST, PREVIOUS, VERSION, find_last, fixed_values
 from training.distributed import Processes
 from training.log import Log, environment
 from training.options import TrainingOptions
+from training.resume import LAST, PREVIOUS, VERSION, find_last, fixed_values
 from training.train_step import DomainBatch, StepResult, make_optimizer, set_learning_rate
 from utils import device
 from utils.command_line import as_arguments
 from utils.errors import DivergenceError, UserError, handling, is_out_of_memory
 from utils.files import lock_folder, save_tensors, whole_file
 
-LOWER_RATE = "files were saved before; look at these images, or lower --learning_rate"
 ONE_REQUEST_S = 2.0  # a launcher and a batch system may both forward one request to stop
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
@@ -43,8 +42,8 @@ SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 class Progress:
     """How far a run is; epoch and batch follow from the iteration."""
 
-    iteration: int = 0  # that are done
-    scored: int = 0  # the last iteration that was scored: a scoring that failed is due again
+    iteration: int = 0  # iterations done
+    scored: int = 0  # the last iteration that was scored, so that a failed scoring is repeated
     miou: float = -1.0  # the last score, 0..1; -1 before the first, nan if labels have no class
     best_miou: float = -1.0
 
@@ -52,9 +51,9 @@ class Progress:
 class Run:
     """A training run, new or resumed. Iterate over it for the batches, and record each result.
 
-    Between two iterations it logs, scores and saves. Inside ``with``, a signal stops it there, and
-    what goes wrong saves the last whole iteration first. ``student`` and ``teacher`` are the
-    networks as they run: in several processes, in bfloat16, compiled.
+    Between two iterations it logs, scores and saves. Inside ``with``, a signal stops it there; one
+    process that meets bad input, a full disk or lack of memory saves the last whole iteration.
+    ``student`` and ``teacher`` are the networks as they run: distributed, in bfloat16, compiled.
 
     Raises:
         UserError: options contradict each other or the data, or a file cannot be read or written.
@@ -65,7 +64,7 @@ class Run:
     def __init__(
         self, prefix: str, options: TrainingOptions, student: SEANet, teacher: SEANet,
         source: SegmentationDataset, target: SegmentationDataset, val: SegmentationDataset | None,
-        weights: str,
+        loaded: str,
     ) -> None:  # fmt: skip
         protocol.check_experiment(options, student.num_classes, source, target, val)
         self.device = device.choose_device(options.device)
@@ -78,13 +77,16 @@ class Run:
         self.reduce = self.processes.share_of_mean
         self.batches = DomainBatches(source, target, options, self.device, self.processes)
         self.last_iteration = options.max_iters or options.num_epoch * self.batches.per_epoch
-        self.val, self.shown = val, val or target
+        self.val, self.pictured = val, val or target
         if val:
             rank, world = self.processes.rank, self.processes.world_size
             order = sequential_batches(len(val), options.batch_size, rank, world)
             self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
 
-        counts = {"processes": self.processes.world_size, "epoch": self.batches.per_epoch}
+        counts = {
+            "processes": self.processes.world_size,
+            "iterations an epoch": self.batches.per_epoch,
+        }
         if options.lr_schedule == "poly":
             counts["iterations"] = self.last_iteration
         self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
@@ -104,7 +106,7 @@ class Run:
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []  # results still on the device
         if saved:
             device.restore_random_state(saved["random"][self.processes.rank], self.device)
-            weights = f"resumed at iteration {self.progress.iteration}{saved['warning']}"
+            loaded = f"resumed at iteration {self.progress.iteration}{saved['warning']}"
         self.log = Log(
             self.folder, prefix, self.last_iteration, self.progress.iteration,
             saved.get("records", []), options.tensorboard, self.is_main,
@@ -113,7 +115,7 @@ class Run:
             f"== {environment(self.device)}, {self.processes.world_size} process(es)\n"
             f"options: {as_arguments(options)}\nprotocol: {sentence}\n"
             f"data: {protocol.count(options.input_size_target, source, target, val)}\n"
-            f"weights: {weights}"
+            f"weights: {loaded}"
         )
         self.before: dict[str, Any] | None = None  # random state, within an iteration
         self.stopped_by: int | None = None
@@ -187,11 +189,12 @@ class Run:
             return
         results, names = zip(*self.unread, strict=True)
         rows = self.processes.sum(torch.stack(results)) / self.processes.world_size
-        rows = rows.float().cpu()  # (n, 6)
+        rows = rows.float().cpu()  # (n, 6), in the order of StepResult
         bad = (~rows[:, [0, 5]].isfinite()).any(1).nonzero().flatten().tolist()
         if bad:
             place = f"iteration {len(self.rows) + bad[0] + 1}, images {', '.join(names[bad[0]])}"
-            raise DivergenceError(f"loss or gradient is not finite at {place}\n  {LOWER_RATE}")
+            remedy = "look at these images and labels, or start again with a lower --learning_rate"
+            raise DivergenceError(f"loss or gradient is not finite at {place}\n  {remedy}")
         self.unread.clear()
         self.rows = torch.cat([self.rows, rows[:, :4]])
         (epoch, batch), rate = self._place(), self.optimizer.param_groups[0]["lr"]
@@ -218,16 +221,17 @@ class Run:
                 save_tensors(self.folder / name, released(self.plain[wanted[-1]], self.info))
             progress.best_miou = progress.miou  # only now: a failed write must be repeated
         if self.is_main:
-            self.log.draw(progress.iteration, panels(self.teacher, self.shown))
+            self.log.draw(progress.iteration, panels(self.teacher, self.pictured))
         progress.scored = progress.iteration
+        self.log.clock = time.perf_counter()
 
     def save(self) -> None:
         """Write last.pth and the history, unless a number is not finite (DivergenceError)."""
         self.log_losses()
         weights = [p for network in self.plain.values() for p in network.parameters()]
         if not torch.nn.utils.get_total_norm(weights).isfinite():
-            place = f"iteration {self.progress.iteration}"
-            raise DivergenceError(f"weights are not finite after {place}\n  {LOWER_RATE}")
+            what = f"weights are not finite after iteration {self.progress.iteration}"
+            raise DivergenceError(f"{what}\n  start again with a lower --learning_rate")
         randoms = self.processes.gather(device.random_state(self.device))
         if self.is_main:
             with whole_file(self.folder / f"{self.prefix}_loss.npz") as file:
@@ -275,7 +279,7 @@ class Run:
         finally:
             self.signals.__exit__(None, None, None)
             if self.lock:
-                self.lock.release()
+                self.lock.close()
             if error is None or isinstance(error, SystemExit):
                 self.processes.close()
 

@@ -79,6 +79,10 @@ def train_step(
         self_ensembling = options.st_weight * reduce(mismatch)
         kept = mismatch.elements / attention.numel()
 
+    # Of the source batch, from the logits that the loss was computed on.
+    predicted = logits.detach().max(1).indices
+    source_miou = mean_iou(confusion_matrix(predicted, labels, logits.shape[1]).float())
+
     # 4. The student steps; the teacher follows.
     total = segmentation + self_ensembling
     total.backward()
@@ -88,9 +92,6 @@ def train_step(
     optimizer.step()
     update_teacher(teacher, student, options.teacher_alpha)
 
-    # Of the source batch, from the logits that the loss was computed on.
-    predicted = logits.detach().max(1).indices
-    source_miou = mean_iou(confusion_matrix(predicted, labels, logits.shape[1]).float())
     return StepResult(
         total.detach(), segmentation.detach(), self_ensembling.detach(), source_miou, kept, gradient
     )

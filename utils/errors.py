@@ -32,7 +32,7 @@ def counted(count: int, noun: str) -> str:
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error says that the device, or this process, has no memory left."""
-    texts = ("out of memory", "can't allocate memory")  # of CUDA and of the CPU
+    texts = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
     found = isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
     return found or isinstance(error, MemoryError)
 
@@ -83,7 +83,7 @@ def exit_on_error() -> Iterator[None]:
     except (OSError, MemoryError, RuntimeError) as error:
         reason, status = getattr(error, "strerror", None) or str(error).partition("\n")[0], 2
         if is_out_of_memory(error):
-            remedy = "give a smaller --batch_size or --input_size, or --precision bf16"
+            remedy = "free some; or start anew: bf16, a smaller --batch_size or --input_size"
             message = f"out of memory: {reason}\n  {remedy}"
         elif getattr(error, "errno", None) in NO_SPACE:
             place, lost = getattr(error, "filename", None) or "the output", True

@@ -27,7 +27,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 def replace_when_done(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path; move the file to ``path`` when the block succeeds.
 
-    What is at ``path`` before stays until then, and then goes to ``keep``, if that is given.
+    An existing file at ``path`` stays until then, and is then moved to ``keep``, if that is given.
     ``sync`` waits until the disk has the file, so that it survives a power cut.
 
     Raises:
@@ -112,8 +112,8 @@ def load_tensors(path: str | Path) -> Any:
     )
 
 
-def lock_folder(folder: Path) -> filelock.BaseFileLock:
-    """Lock a folder, made if needed, until the process ends, even if its workers live on.
+def lock_folder(folder: Path) -> contextlib.ExitStack:
+    """Lock a folder, made if needed, until the result is closed or the process ends.
 
     Raises:
         UserError: the folder cannot be made or written to, or another process is using it.
@@ -134,4 +134,6 @@ def lock_folder(folder: Path) -> filelock.BaseFileLock:
     for part in folder.glob(".part-*"):  # which killed processes left
         with contextlib.suppress(OSError):
             part.unlink()
-    return lock
+    held = contextlib.ExitStack()
+    held.callback(lock.release)
+    return held
