@@ -146,8 +146,7 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of `Batch`es; UserError if a sample cannot be read or a worker is killed.
 
-    ``batches`` yields lists of sample indices. Workers live as long as the loader; with 0 of them
-    this process reads. For "cuda" memory is pinned, so that copies run in the background.
+    ``batches`` yields lists of sample indices; 0 workers read in this process; "cuda" pins memory.
     """
     workers = default_workers() if num_workers is None else num_workers
     return _Loader(

@@ -124,7 +124,7 @@ def test_an_unreadable_image_loses_no_iteration(domains, tmp_path):
     image.write_bytes(b"")
     refused = train(data, run, "--no_shuffle", max_iters=5)
     assert refused.status == 2
-    assert f"\nerror: cannot read {image}: it is empty\n  replace the file" in refused.output
+    assert f"\nerror: cannot read {image}: it is empty\n  replace it" in refused.output
     assert load_tensors(run / "last.pth")["progress"]["iteration"] == 3
     trained(domains, run, "--no_shuffle", "--resume", max_iters=5)
     trained(domains, whole, "--no_shuffle", max_iters=5)

@@ -53,7 +53,7 @@ def started(program, folder):
         (UserError("a\n  b"), 2, "error: a\n  b\n"),
         (UserError("a\udce9"), 2, "error: a\\udce9\n"),  # a name that is not UTF-8
         (KeyboardInterrupt(), 130, ""),
-        (MemoryError("no more"), 2, "error: out of memory: no more\n  give a smaller"),
+        (MemoryError("no more"), 2, "error: out of memory: no more\n  free some; or"),
         (RuntimeError("CUDA out of memory"), 2, "error: out of memory: CUDA"),
     ],
 )
