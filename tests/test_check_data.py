@@ -6,20 +6,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dataset.labels import CITYSCAPES_IDS
-from tests.runs import ROOT, Capture, run_main
+from tests.runs import ROOT, run_main
 from tools.check_data import main
 from tools.demo import write_demo
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path):
     root = tmp_path / "data"
     write_demo(root, "gta5", 3, 1, (64, 32))
     return root / "GTA5"
@@ -31,7 +30,7 @@ class Result:
     stdout: str
     stderr: str
 
-    def row(self, name: str) -> list[str]:
+    def row(self, name):
         return next(
             words[1:] for words in map(str.split, self.stdout.splitlines()) if words[0] == name
         )
@@ -41,15 +40,13 @@ Check = Callable[..., Result]
 
 
 @pytest.fixture
-def check(capsys: Capture) -> Check:
+def check(capsys):
     return lambda *words: Result(
         run_main(lambda: main(list(map(str, words)))), *capsys.readouterr()
     )
 
 
-def test_frequencies_are_those_of_the_label_maps(
-    check: Check, folder: Path, tmp_path: Path
-) -> None:
+def test_frequencies_are_those_of_the_label_maps(check, folder, tmp_path):
     maps = list((folder / "labels").iterdir())
     ids = np.stack([np.asarray(Image.open(path)) for path in maps])
     for label in maps:  # as DAFormer's conversion writes them
@@ -74,7 +71,7 @@ def test_frequencies_are_those_of_the_label_maps(
     assert float(target.row("air")[0]) > 0
 
 
-def test_problems_are_counted_and_named(check: Check, folder: Path) -> None:
+def test_problems_are_counted_and_named(check, folder):
     (folder / "images/00002.png").write_bytes(b"")
     Image.new("L", (32, 16), 7).save(folder / "labels/00001.png")
     Image.new("L", (64, 32), 200).save(folder / "labels/00003.png")
@@ -87,7 +84,7 @@ def test_problems_are_counted_and_named(check: Check, folder: Path) -> None:
     assert "another size than their image: 1" in result.stdout
 
 
-def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder: Path) -> None:
+def test_images_and_label_maps_that_are_alone_are_findings(check, folder):
     (folder / "labels/00002.png").unlink()
     (folder / "images/00003.png").unlink()
     result = check("gta5", folder)
@@ -102,7 +99,7 @@ def test_images_and_label_maps_that_are_alone_are_findings(check: Check, folder:
     assert listed.stdout.startswith(f"1 image in {folder}/images\n")
 
 
-def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
+def test_a_target_needs_no_labels(check, folder):
     Image.new("L", (20, 10)).save(folder / "images/gray.jpg")
     plain = check("cityscapes", folder / "images")
     assert plain.returncode == 0, plain.stdout
@@ -114,7 +111,7 @@ def test_a_target_needs_no_labels(check: Check, folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a group of processes")
-def test_ctrl_c_ends_without_a_traceback(folder: Path) -> None:
+def test_ctrl_c_ends_without_a_traceback(folder):
     for i in range(4, 5000):
         for kind in ("images", "labels"):
             os.link(folder / kind / "00001.png", folder / kind / f"{i:05d}.png")

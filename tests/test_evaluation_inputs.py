@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import evaluation
 from dataset.labels import CLASSES_16, CLASSES_19, LabelSpace
 from inference.output_files import RESULTS, Outputs, stems_of
 from model.SEAN import SEANet
-from tests.runs import Capture, contents, run_main, save_network, scoring_words
+from tests.runs import contents, run_main, save_network, scoring_words
 from tests.test_evaluation import SIZE, read, run
 from tests.test_own_images import SPACE
 from tests.test_report import Page
@@ -23,7 +22,7 @@ from utils.errors import UserError
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(tmp_path_factory):
     """A folder of small networks, which say what they are."""
     folder = tmp_path_factory.mktemp("small")
     torch.manual_seed(0)
@@ -36,9 +35,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("reversed", own, SIZE, {}),
         ("three", SPACE, SIZE, {}),
     ):
-        network = SEANet(space.num_classes, width=1 / 16, **variant)  # type: ignore[arg-type]
+        network = SEANet(space.num_classes, width=1 / 16, **variant)
         for branch in network.classifier.conv2d_list:
-            torch.nn.init.normal_(branch.weight, std=10)  # type: ignore[arg-type]
+            torch.nn.init.normal_(branch.weight, std=10)
         save_network(folder / f"{name}.pth", network, space, size)
     state = torch.load(folder / "plain.pth")
     for name in state:  # each is finite, and their sums are not
@@ -48,9 +47,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("void", [False, True])
-def test_without_labels_it_predicts_and_says_so(
-    void: bool, small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_without_labels_it_predicts_and_says_so(void, small, cityscapes, tmp_path, capsys):
     """Of Cityscapes' test split there are no label maps, or ones that name no class."""
     data, folder = tmp_path / "data", tmp_path / "maps"
     (data / "gtFine/test/demo").mkdir(parents=True)
@@ -76,9 +73,7 @@ def test_without_labels_it_predicts_and_says_so(
     assert [read(folder / f"label_ids/{path.name}").shape for path in images] == shapes
 
 
-def test_both_are_scored_as_each_alone(
-    small: Path, cityscapes: Path, tmp_path: Path, capsys: Capture
-) -> None:
+def test_both_are_scored_as_each_alone(small, cityscapes, tmp_path, capsys):
     """Networks of different variants; label maps and scores are those of B."""
     a, b, both = tmp_path / "ablation", tmp_path / "plain", tmp_path / "both"
     for folder in (a, b):
@@ -128,9 +123,9 @@ def test_both_are_scored_as_each_alone(
     ],
 )
 def test_what_would_be_wrong_in_silence_is_refused(
-    name: str, more: list[object], fragment: str, small: Path, cityscapes: Path, tmp_path: Path,
-    capfd: Capture, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    name, more, fragment, small, cityscapes, tmp_path,
+    capfd, monkeypatch
+):  # fmt: skip
     Image.new("RGB", (64, 32), "red").save(small / "photo.png")
     monkeypatch.chdir(small)
     words = scoring_words(small / f"{name}.pth", cityscapes, tmp_path / "maps", *more)
@@ -141,7 +136,7 @@ def test_what_would_be_wrong_in_silence_is_refused(
     assert not contents(tmp_path / "maps", ".lock", "legend.png")
 
 
-def test_own_images_need_the_checkpoint_alone(small: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_own_images_need_the_checkpoint_alone(small, tmp_path, capsys):
     """Classes, colors and input size are in it."""
     photos, maps = tmp_path / "photos", tmp_path / "maps"
     photos.mkdir()
@@ -155,12 +150,12 @@ def test_own_images_need_the_checkpoint_alone(small: Path, tmp_path: Path, capsy
     assert "nothing was scored" in capsys.readouterr().out
 
 
-def test_equal_names_keep_their_folders() -> None:
+def test_equal_names_keep_their_folders():
     assert stems_of(["a/1.png", "b/2.x.png"]) == ["1", "2.x"]
     assert stems_of(["a/1.png", "b/1.png", "2.png"]) == ["a/1", "b/1", "2"]
 
 
-def test_results_are_whole_and_one_evaluation_at_a_time_writes_them(tmp_path: Path) -> None:
+def test_results_are_whole_and_one_evaluation_at_a_time_writes_them(tmp_path):
     outputs = Outputs(tmp_path, SPACE)
     outputs.write_results(dict.fromkeys(RESULTS, "earlier"))
     with pytest.raises(UserError, match="cannot write"):

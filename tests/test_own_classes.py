@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +12,10 @@ import SEAN_GTA5
 from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
 from dataset.gta5_dataset import GTA5, GTA5Dataset
 from dataset.labels import LabelSpace
-from dataset.own_classes import OwnClasses, read_classes
+from dataset.own_classes import read_classes
 from dataset.segmentation_dataset import Layout
 from examples.own_classes.draw import draw
-from tests.runs import ROOT, Capture, refusal, run_main, scoring_words, words
+from tests.runs import ROOT, refusal, run_main, scoring_words, words
 from tests.test_metrics import naive_iou
 from utils.errors import UserError
 
@@ -40,7 +39,7 @@ target:
 CLASS = "{color: [1, 2, %d], source: %d}"
 
 
-def classes(count: int) -> str:
+def classes(count):
     return "classes:\n" + "".join(f"  c{i}: {CLASS % (i, i)}\n" for i in range(count))
 
 
@@ -65,13 +64,13 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
-def read(folder: Path, text: str = GOOD) -> OwnClasses:
+def read(folder, text=GOOD):
     (folder / "classes.yaml").write_text(text, encoding="utf-8")
     return read_classes(folder / "classes.yaml")
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_with_its_key(case: str, tmp_path: Path) -> None:
+def test_a_mistake_is_told_with_its_key(case, tmp_path):
     old, new, problem = MISTAKES[case]
     assert GOOD.count(old) == 1
     with pytest.raises(UserError) as caught:
@@ -82,7 +81,7 @@ def test_a_mistake_is_told_with_its_key(case: str, tmp_path: Path) -> None:
     assert len(message) < len(str(tmp_path)) + 250
 
 
-def test_what_is_no_yaml_file_is_named(tmp_path: Path) -> None:
+def test_what_is_no_yaml_file_is_named(tmp_path):
     path = tmp_path / "classes.yaml"
     with pytest.raises(UserError, match=r"cannot read .*yaml: No such file.*\n.*--classes"):
         read_classes(path)
@@ -96,7 +95,7 @@ def test_what_is_no_yaml_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_what_a_file_means(start: str, tmp_path: Path) -> None:
+def test_what_a_file_means(start, tmp_path):
     own = read(tmp_path, start + GOOD)
     names = ("road", "sky", "fence gate")
     space = LabelSpace(names, ((128, 64, 128), (70, 130, 180), (0, 0, 0)))
@@ -110,13 +109,13 @@ def test_what_a_file_means(start: str, tmp_path: Path) -> None:
     assert read(tmp_path, classes(255)).num_classes == 255
 
 
-def write_pair(root: Path, image: str, label: str, ids: np.ndarray) -> None:
+def write_pair(root, image, label, ids):
     for name, pixels in ((image, np.zeros((*ids.shape, 3), np.uint8)), (label, ids)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / name)
 
 
-def test_data_sets_of_the_file(tmp_path: Path) -> None:
+def test_data_sets_of_the_file(tmp_path):
     own = read(tmp_path)
     rng = np.random.default_rng(0)
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
@@ -138,7 +137,7 @@ def test_data_sets_of_the_file(tmp_path: Path) -> None:
             assert each.label_space == own.label_space
 
 
-def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path: Path) -> None:
+def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
     own = read(tmp_path, GOOD[: GOOD.index("source:\n")])
     ids = np.full((8, 8), 7, np.uint8)
     city = "leftImg8bit/val/x_leftImg8bit.png", "gtFine/val/x_gtFine_labelIds.png"
@@ -150,7 +149,7 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path: Path) ->
         CityscapesDataset(tmp_path / "none", (8, 8), own_classes=own)
 
 
-def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path: Path) -> None:
+def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path):
     text = GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", "")
     own = read(tmp_path, text)
     label = np.ones((8, 8), np.uint8)
@@ -167,32 +166,32 @@ NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
 TRAIN_IDS = {1: 0, 3: 1, 10: 2, 20: 3, 30: 4, 41: 5, 42: 5}  # of the photographs' annotations
 
 
-def training(root: Path, classes: Path = EXAMPLE) -> list[str]:
+def training(root, classes=EXAMPLE):
     data, more = root / "data", {"target_split": "train", "learning_rate": 1e-3}
     folders = {"data_dir_source": data, "data_dir_target": data}
     return words(data, root / "run", **folders, **more, classes=classes)
 
 
-def scoring(root: Path, maps: Path, *more: object) -> list[object]:
+def scoring(root, maps, *more):
     return scoring_words(root / "run/GTA_TeacherNet.pth", root / "data", maps, *more)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     draw(root / "data", count=6, size=(64, 32))
     assert run_main(SEAN_GTA5.main, *training(root)) == 0
     return root
 
 
-def changed(folder: Path, pattern: str, replacement: str) -> Path:
+def changed(folder, pattern, replacement):
     """The example with a change."""
     path = folder / "changed.yaml"
     path.write_text(re.sub(pattern, replacement, EXAMPLE.read_text()))
     return path
 
 
-def test_scores_are_those_of_the_files(trained: Path, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_files(trained, tmp_path):
     """Of the annotations' PNGs and those that were predicted."""
     assert run_main(evaluation.main, *scoring(trained, tmp_path, "--classes", EXAMPLE)) == 0
     files = list((trained / "data/annotations/val").iterdir())
@@ -212,12 +211,12 @@ def test_scores_are_those_of_the_files(trained: Path, tmp_path: Path) -> None:
     assert 100 * float(logged) == pytest.approx(np.nanmean(expected), abs=0.006)
 
 
-def test_a_repainted_file_is_resumed_with(trained: Path, tmp_path: Path) -> None:
+def test_a_repainted_file_is_resumed_with(trained, tmp_path):
     repainted = changed(tmp_path, r"\[70, 70, 70\]", "[80, 80, 80]")
     assert run_main(SEAN_GTA5.main, *training(trained, repainted), "--resume") == 0
 
 
-def test_files_that_do_not_fit_are_refused(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_files_that_do_not_fit_are_refused(trained, tmp_path, capfd):
     joined = changed(tmp_path, "/{split}", "/val")
     assert "--target_split train: " in refusal(capfd, SEAN_GTA5.main, *training(trained, joined))
     fewer = changed(tmp_path, "\n  sky: .*", "")

@@ -1,7 +1,6 @@
 """python -m tools.resize_data: training on what it writes is training on the original."""
 
 import shutil
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,14 +10,14 @@ from PIL import Image
 from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.synthia_dataset import SynthiaDataset
-from tests.runs import Capture, contents, refusal, run_main
+from tests.runs import contents, refusal, run_main
 from tools.resize_data import main
 
 SIZE = (40, 24)
 
 
 @pytest.fixture
-def data(domains: Path, tmp_path: Path) -> Path:
+def data(domains, tmp_path):
     """Whole scales for Cityscapes (PyTorch resizes), others for the sources (Pillow does)."""
     for name, size in (("GTA5", (64, 32)), ("Cityscapes", (80, 48))):
         shutil.copytree(domains / name, tmp_path / name)
@@ -34,7 +33,7 @@ def data(domains: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def resized(kind: str, folder: Path, *more: object) -> int:
+def resized(kind, folder, *more):
     words = (kind, folder, folder.with_name("small"), "--size", "40,24", *more)
     return run_main(lambda: main(list(map(str, words))))
 
@@ -43,7 +42,7 @@ OPENED = {"GTA5": GTA5Dataset, "SYNTHIA": SynthiaDataset, "Cityscapes": Cityscap
 
 
 @pytest.mark.parametrize("folder", OPENED)
-def test_samples_are_those_of_the_original(folder: str, data: Path) -> None:
+def test_samples_are_those_of_the_original(folder, data):
     assert resized(folder.lower(), data / folder) == 0
     ours = OPENED[folder](data / "small", SIZE)
     original = OPENED[folder](data / folder, SIZE)
@@ -55,7 +54,7 @@ def test_samples_are_those_of_the_original(folder: str, data: Path) -> None:
         assert picture.size == SIZE
 
 
-def test_photographs_are_turned_upright_and_become_png(data: Path) -> None:
+def test_photographs_are_turned_upright_and_become_png(data):
     turned = Image.Exif()
     turned[0x0112] = 6
     (data / "photos/a").mkdir(parents=True)
@@ -69,7 +68,7 @@ def test_photographs_are_turned_upright_and_become_png(data: Path) -> None:
     np.testing.assert_array_equal(ours[0].image, original[0].image)
 
 
-def test_a_stopped_run_continues(data: Path, capfd: Capture) -> None:
+def test_a_stopped_run_continues(data, capfd):
     assert resized("gta5", data / "GTA5") == 0
     assert f"--data_dir_source {data / 'small'} --input_size 40,24" in capfd.readouterr().out
     whole = contents(data / "small")
@@ -82,19 +81,19 @@ def test_a_stopped_run_continues(data: Path, capfd: Capture) -> None:
     assert kept.stat().st_mtime_ns == before
 
 
-def test_no_input_is_written_over(data: Path, capfd: Capture) -> None:
+def test_no_input_is_written_over(data, capfd):
     before = contents(data / "GTA5")
     (data / "link").symlink_to("GTA5")
     (data / "other").mkdir()
     (data / "other/images").symlink_to("../GTA5/images")
     for output in ("GTA5", "GTA5/small", "link", "link/new", "other"):
         words = ("gta5", data / "GTA5", data / output, "--size", "40,24")
-        told = refusal(capfd, lambda w=words: main(list(map(str, w))))  # type: ignore[misc]
+        told = refusal(capfd, lambda w=words: main(list(map(str, w))))
         assert "lies within the data set" in told
     assert contents(data / "GTA5") == before
 
 
-def test_what_would_be_mixed_up_is_refused(data: Path, capfd: Capture) -> None:
+def test_what_would_be_mixed_up_is_refused(data, capfd):
     assert resized("gta5", data / "GTA5") == 0
     assert resized("gta5", data / "GTA5", "--size", "32,16") == 2
     assert "has another size" in capfd.readouterr().err

@@ -3,9 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +15,7 @@ NAMES = ("road", "wall", "sky", "never", "rare")
 IMAGES = [os.fsdecode(b"caf\xe9.png"), *(f"{index}.png" for index in range(1, 12))]
 
 
-def example(gain: int = 4) -> torch.Tensor:
+def example(gain=4):
     """12 pairs of matrices, of A and of B, which labels ``gain`` pixels better per class and image.
 
     The fourth class is nowhere, the fifth in one image, and image 3 has no label.
@@ -39,11 +37,11 @@ def example(gain: int = 4) -> torch.Tensor:
     return torch.stack([first, second], 1)
 
 
-def scored(confusions: torch.Tensor, left_out: tuple[str, ...] = ()) -> Any:
+def scored(confusions, left_out=()):
     return score(confusions, NAMES, IMAGES[: len(confusions)], left_out)
 
 
-def naive_iou(counts: list[list[int]]) -> list[float]:
+def naive_iou(counts):
     values, classes = list[float](), range(len(counts))
     for index in classes:
         row, column = sum(counts[index]), sum(counts[other][index] for other in classes)
@@ -52,25 +50,25 @@ def naive_iou(counts: list[list[int]]) -> list[float]:
     return values
 
 
-def naive_mean(values: list[float]) -> float:
+def naive_mean(values):
     kept = [value for value in values if not math.isnan(value)]
     return sum(kept) / len(kept)
 
 
-def naive_shares(counts: np.ndarray) -> list[float]:
+def naive_shares(counts):
     """IoU of each class, then their mean."""
     iou = naive_iou(counts.tolist())
     return [*iou, naive_mean(iou)]
 
 
-def numbers(values: Iterable[float | None]) -> list[float]:
+def numbers(values):
     return [math.nan if value is None else value for value in values]
 
 
 approx = partial(pytest.approx, rel=1e-12, nan_ok=True)
 
 
-def test_scores_against_loops() -> None:
+def test_scores_against_loops():
     confusions = example()[:, 0]
     scores = scored(confusions, ("wall",))
     counts = confusions.sum(0).tolist()
@@ -90,7 +88,7 @@ def test_scores_against_loops() -> None:
     assert scores["image_miou"]["5.png"] == approx(naive_shares(confusions[5].numpy())[-1])
 
 
-def test_against_a_naive_paired_bootstrap() -> None:
+def test_against_a_naive_paired_bootstrap():
     pairs = example().numpy()
     rows = compare(torch.from_numpy(pairs), NAMES, "a.pth", "b.pth")["iou"]
     assert list(rows) == [*NAMES, "mIoU"]
@@ -113,7 +111,7 @@ def test_against_a_naive_paired_bootstrap() -> None:
 
 
 @pytest.mark.parametrize("gain", [15, -15, 0])
-def test_the_sentence(gain: int) -> None:
+def test_the_sentence(gain):
     comparison = compare(example(gain), NAMES, "a.pth", "b.pth")
     low, high = comparison["iou"]["mIoU"]["interval_95_percent"]
     assert comparison["beyond_chance"] is (low > 0 or high < 0) is (gain != 0)
@@ -121,7 +119,7 @@ def test_the_sentence(gain: int) -> None:
     assert f"{100 * low:+.2f} to {100 * high:+.2f}: {words}" in comparison["sentence"]
 
 
-def test_one_image_has_no_interval() -> None:
+def test_one_image_has_no_interval():
     confusions = example()[2:4]  # the second has no label
     comparison = compare(confusions, NAMES, "a.pth", "b.pth")
     scores = scored(confusions[:, 0])
@@ -133,7 +131,7 @@ def test_one_image_has_no_interval() -> None:
 
 
 @pytest.mark.parametrize("left_out", [(), ("wall",)])
-def test_files_tell_the_same(left_out: tuple[str, ...]) -> None:
+def test_files_tell_the_same(left_out):
     scores = scored(example()[:, 0], left_out)
     comparison = compare(example(), NAMES, "a.pth", "b.pth")
     files = result_files("what was scored", scores, comparison)
