@@ -36,32 +36,21 @@ target:
   image_suffix: _photo
   label_suffix: _ids
 """
-CLASS = "{color: [1, 2, %d], source: %d}"
-
-
-def classes(count):
-    return "classes:\n" + "".join(f"  c{i}: {CLASS % (i, i)}\n" for i in range(count))
-
 
 # What replaces what, and how the message begins.
-MISTAKES: dict[str, tuple[str, str, str]] = {
-    "empty file": (GOOD, "", "the file: None instead of keys with values"),
-    "no classes": (GOOD, "source: {images: a}\n", "the file: the key classes is missing"),
-    "classes as list": (GOOD, "classes: [road, sky]\n", "classes: ['road', 'sky'] instead of"),
-    "too many classes": (GOOD, classes(256), "classes: 256 instead of 2 to 255"),
-    "unknown section": ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
-    "two color values": ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
-    "color of 256": ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
-    "color of two classes": ("[70, 130, 180]", "[128, 64, 128]",
-                             "classes.sky.color: (128, 64, 128) is given to road already"),
-    "id of 17 bits": ("65535", "65536", "classes.sky.source: 65536 instead of a whole number"),
-    "id of two classes": ("400", "1", "classes.sky.source: 1 is given to road already"),
-    "no labels folder": ("  labels: renders/ids\n", "", "source: the key labels is missing"),
-    "class called on": ("fence gate", "on", "classes: the key True is no text; put it in quotes"),
-} | {
-    f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source: ")
-    for value in ("-1", "1.5", "yes", "~")
-}  # fmt: skip
+MISTAKES = (
+    ("sky: {", "on: {", "classes: the key True is no text; put it in quotes"),
+    ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
+    ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
+    ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
+    ("[70, 130, 180]", "[128, 64, 128]", "classes.sky.color: (128, 64, 128) is given to road"),
+    ("65535", "65536", "classes.sky.source: 65536 instead of a whole number"),
+    ("source: 1\n", "source: yes\n", "classes.road.source: True instead of a whole number"),
+    ("400", "1", "classes.sky.source: 1 is given to road already"),
+    ("  labels: renders/ids\n", "", "source: the key labels is missing"),
+    (GOOD, "", "the file: None instead of keys with values"),
+    (GOOD, "classes: {a: {color: [1, 2, 3], source: 1}}", "classes: 1 instead of 2 to 255"),
+)
 
 
 def read(folder, text=GOOD):
@@ -69,29 +58,28 @@ def read(folder, text=GOOD):
     return read_classes(folder / "classes.yaml")
 
 
-@pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_with_its_key(case, tmp_path):
-    old, new, problem = MISTAKES[case]
+@pytest.mark.parametrize(("old", "new", "problem"), MISTAKES)
+def test_a_mistake_is_told_with_its_key(old, new, problem, tmp_path):
     assert GOOD.count(old) == 1
     with pytest.raises(UserError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'classes.yaml'}, {problem}")
     assert "\n  " in message, "no remedy"
-    assert len(message) < len(str(tmp_path)) + 250
 
 
 def test_what_is_no_yaml_file_is_named(tmp_path):
     path = tmp_path / "classes.yaml"
-    with pytest.raises(UserError, match=r"cannot read .*yaml: No such file.*\n.*--classes"):
-        read_classes(path)
-    for content, word in ((b"a:\n  b: [1, 2\nc: 3\n", "line 3"), (b"\xff\xfea\x00", "utf-8")):
-        path.write_bytes(content)
+    for content, word in (
+        (None, "No such file"),
+        (b"a:\n  b: [1, 2\nc: 3\n", "line 3"),
+        (b"\xff\xfea\x00", "utf-8"),
+        (b"a: !!python/name:os.abort 1", "could not determine a constructor"),
+    ):
+        if content is not None:
+            path.write_bytes(content)
         with pytest.raises(UserError, match=rf"^cannot read {re.escape(str(path))}: .*{word}"):
             read_classes(path)
-    path.write_text("a: !!python/name:os.abort 1")
-    with pytest.raises(UserError, match="could not determine a constructor"):
-        read_classes(path)
 
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
@@ -106,7 +94,6 @@ def test_what_a_file_means(start, tmp_path):
     assert space.table(target.label_ids) == {7: 0, 8: 0, 1: 2}
     assert source.layouts == (Layout("renders/rgb", "renders/ids"),)
     assert target.layouts == (Layout("photos/{split}", "photos/{split}", "_photo", "_ids"),)
-    assert read(tmp_path, classes(255)).num_classes == 255
 
 
 def write_pair(root, image, label, ids):
@@ -115,9 +102,8 @@ def write_pair(root, image, label, ids):
         Image.fromarray(pixels).save(root / name)
 
 
-def test_data_sets_of_the_file(tmp_path):
+def test_data_sets_of_the_file(tmp_path, rng):
     own = read(tmp_path)
-    rng = np.random.default_rng(0)
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
@@ -133,7 +119,6 @@ def test_data_sets_of_the_file(tmp_path):
         copy = pickle.loads(pickle.dumps(data_set))  # as for a worker process that is not forked
         for each in (data_set, copy, data_set.with_labels("resized")):
             np.testing.assert_array_equal(each[0].label, expected)
-            assert each[0].name == each.names[0]
             assert each.label_space == own.label_space
 
 
@@ -150,12 +135,10 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
 
 
 def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path):
-    text = GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", "")
-    own = read(tmp_path, text)
+    own = read(tmp_path, GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", ""))
     label = np.ones((8, 8), np.uint8)
     write_pair(tmp_path, "photos/val/1_photo.png", "photos/val/1_ids.png", label)
     unread = CityscapesDataset(tmp_path, (8, 8), labels="none", own_classes=own)
-    assert len(unread) == 1
     assert not unread.has_labels()
     with pytest.raises(UserError, match=r"no class has label ids for .*photos/val"):
         unread.with_labels("own size")
