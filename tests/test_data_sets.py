@@ -159,17 +159,14 @@ def test_a_plain_folder_has_no_labels_and_serves_a_target_alone(tmp_path):
 
 
 @pytest.mark.parametrize("plain", [True, False])
-def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, plain):
+def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, rng, plain):
     """A camera notes how it was held; published data sets do not, and are left as they are."""
-    pixels = np.zeros((24, 40, 3), np.uint8)
-    pixels[:12] = (200, 0, 0)  # red above black
-    held = Image.Exif()
+    pixels, held = rng.integers(0, 256, (24, 40, 3), np.uint8), Image.Exif()
     held[0x0112] = 3  # upside down
     folder = tmp_path if plain else tmp_path / "leftImg8bit/val"
-    write(folder / "a_leftImg8bit.jpg", pixels, exif=held, quality=95)
-    image = CityscapesDataset(tmp_path, SIZE, labels="none")[0].image
-    assert (image[0, -6:].mean() > 150) == plain
-    assert (image[0, :6].mean() > 150) != plain
+    write(folder / "a_leftImg8bit.png", pixels, exif=held)
+    image = CityscapesDataset(tmp_path, SIZE, labels="none")[0].image.transpose(1, 2, 0)
+    np.testing.assert_array_equal(image, pixels[::-1, ::-1] if plain else pixels)
 
 
 @pytest.mark.parametrize("images", ["{split}/img", "img/{split}"])
@@ -177,7 +174,6 @@ def test_a_folder_that_lacks_a_split_is_no_plain_folder(tmp_path, images):
     layout = Layout(images, images.replace("img", "ids"))
     description = Description("mine", "-", (layout,), CLASSES_19, CITYSCAPES_IDS, is_target=True)
     write(tmp_path / images.format(split="val") / "x.png", np.zeros((24, 40, 3), np.uint8))
-    assert SegmentationDataset(description, tmp_path, SIZE, labels="none").names == ["x.png"]
     with pytest.raises(UserError, match=re.escape(images.format(split="train"))):
         SegmentationDataset(description, tmp_path, SIZE, split="train", labels="none")
 

@@ -14,15 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset.cityscapes_dataset import CityscapesDataset
 from dataset.labels import CLASSES_19, LabelSpace
 from inference import pictures
 from inference.pictures import ERROR_COLORS
 from inference.predict import Prediction
 from inference.report import MOST, keep_worst, page
 from inference.scores import compare, score
-from model.SEAN import SEANet
-from utils.device import with_precision
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 EVIL = '<script>alert("x")</script> & "quoted"'
@@ -83,16 +80,6 @@ def test_panels_show_every_color(rng, size):
     shown = pictures.panel(tiles, space, 128)
     assert colors_in(shown) >= {*space.colors, *ERROR_COLORS.values()}
     assert (shown[:, :2] == 255).all()  # nothing is cut off
-
-
-@pytest.mark.parametrize(("labels", "attends"), [("own size", True), ("none", False)])
-def test_panels_show_what_there_is(cityscapes, labels, attends):
-    dataset = CityscapesDataset(cityscapes, (64, 32), labels=labels)
-    network = with_precision(SEANet(19, use_attention=attends, width=1 / 16), "bf16")
-    shown = list(pictures.panels(network, dataset, 2))
-    assert [name for name, _ in shown] == dataset.names[:2]
-    tiles = 2 + 2 * (labels != "none") + attends
-    assert shown[0][1].shape[1] == pytest.approx(260 * tiles + 20, abs=20)
 
 
 # --- the report -------------------------------------------------------------------------------
