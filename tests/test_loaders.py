@@ -1,7 +1,6 @@
 """The order of samples, batches, and worker processes."""
 
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -50,24 +49,16 @@ def test_an_epoch_is_a_permutation_by_seed_and_epoch_alone():
     assert [len(batch) for batch in batches(0, entries=27, world_size=2)] == [BATCH] * 3
 
 
-def test_any_batch_of_any_epoch_can_be_the_first():
-    sampler = EpochSampler(LENGTH, ENTRIES, BATCH, seed=0)
-    assert len(sampler) == len(batches(0)) == 6
-    for epoch, first in ((0, 3), (1, 0), (2, 6), (1, 1)):
-        sampler.start_at(epoch, first)
-        assert list(sampler) == batches(epoch)[first:]
-
-
 @pytest.mark.parametrize(("world_size", "batch_size", "first"), [(2, 3, 0), (3, 1, 2), (4, 2, 1)])
 def test_processes_share_what_one_would_see(world_size, batch_size, first):
+    """From any batch of an epoch on."""
     settings = {"entries": 26, "seed": 5}
     shares = [
         batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
         for rank in range(world_size)
     ]
     together = [joined(parts) for parts in zip(*shares, strict=True)]
-    assert together == batches(1, first, batch_size=batch_size * world_size, **settings)
-    assert len(together) > 0
+    assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
 
 
 class Samples:
@@ -115,13 +106,11 @@ def dataset(domains):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
     root = shutil.copytree(dataset.root, tmp_path / "GTA5")
-    damaged = root / "images/00002.png"
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    (root / "images/00002.png").write_bytes(b"")
     spoilt = GTA5Dataset(root, (24, 16))
     with pytest.raises(UserError) as expected:
         spoilt[1]
     loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")
-    pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))
     for _ in range(2):  # the workers live on
         batches = iter(loader)
         assert next(batches).names == ("00001.png",)

