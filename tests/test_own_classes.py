@@ -9,11 +9,10 @@ from PIL import Image
 
 import evaluation
 import SEAN_GTA5
-from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
-from dataset.gta5_dataset import GTA5, GTA5Dataset
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.gta5_dataset import GTA5Dataset
 from dataset.labels import LabelSpace
 from dataset.own_classes import read_classes
-from dataset.segmentation_dataset import Layout
 from examples.own_classes.draw import draw
 from tests.runs import ROOT, refusal, run_main, scoring_words, words
 from tests.test_metrics import naive_iou
@@ -73,28 +72,17 @@ def test_what_is_no_yaml_file_is_named(tmp_path):
         read(tmp_path, "a:\n  b: [1, 2\nc: 3\n")
 
 
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_what_a_file_means(start, tmp_path):
-    own = read(tmp_path, start + GOOD)
-    names = ("road", "sky", "fence gate")
-    space = LabelSpace(names, ((128, 64, 128), (70, 130, 180), (0, 0, 0)))
-    source, target = own.describe(GTA5), own.describe(CITYSCAPES)
-    assert own.num_classes == 3
-    assert own.label_space == source.label_space == target.label_space == space
-    assert space.table(source.label_ids) == {1: 0, 400: 1, 65535: 1, 0: 2}
-    assert space.table(target.label_ids) == {7: 0, 8: 0, 1: 2}
-    assert source.layouts == (Layout("renders/rgb", "renders/ids"),)
-    assert target.layouts == (Layout("photos/{split}", "photos/{split}", "_photo", "_ids"),)
-
-
 def write_pair(root, image, label, ids):
     for name, pixels in ((image, np.zeros((*ids.shape, 3), np.uint8)), (label, ids)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / name)
 
 
-def test_data_sets_of_the_file(tmp_path, rng):
-    own = read(tmp_path)
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_data_sets_of_the_file(start, tmp_path, rng):
+    own = read(tmp_path, start + GOOD)
+    colors = (128, 64, 128), (70, 130, 180), (0, 0, 0)
+    assert own.label_space == LabelSpace(("road", "sky", "fence gate"), colors)
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
@@ -181,12 +169,7 @@ def test_scores_are_those_of_the_files(trained, tmp_path):
     assert 100 * float(logged) == pytest.approx(np.nanmean(expected), abs=0.006)
 
 
-def test_a_repainted_file_is_resumed_with(trained, tmp_path):
-    repainted = changed(tmp_path, r"\[70, 70, 70\]", "[80, 80, 80]")
-    assert run_main(SEAN_GTA5.main, *training(trained, repainted), "--resume") == 0
-
-
-def test_files_that_do_not_fit_are_refused(trained, tmp_path, capfd):
+def test_files_that_do_not_fit_are_refused_but_repainted_ones_fit(trained, tmp_path, capfd):
     joined = changed(tmp_path, "/{split}", "/val")
     assert "--target_split train: " in refusal(capfd, SEAN_GTA5.main, *training(trained, joined))
     fewer = changed(tmp_path, "\n  sky: .*", "")
@@ -195,3 +178,5 @@ def test_files_that_do_not_fit_are_refused(trained, tmp_path, capfd):
         message = refusal(capfd, evaluation.main, *scoring(trained, tmp_path / "maps", *given))
         assert "GTA_TeacherNet.pth is a checkpoint for 6 classes" in message
         assert reason in message
+    repainted = changed(tmp_path, r"\[70, 70, 70\]", "[80, 80, 80]")
+    assert run_main(SEAN_GTA5.main, *training(trained, repainted), "--resume") == 0
