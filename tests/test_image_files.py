@@ -1,4 +1,4 @@
-"""Every kind of image file that a data folder may hold, and the ones that cannot be read."""
+"""Every kind of image file that a data folder may hold, damaged ones, and resizing."""
 
 import contextlib
 import re
@@ -6,42 +6,36 @@ import re
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dataset.image_files import read_image, read_label_ids
+from dataset.transforms import resize_image
+from model.SEAN import network_input
 from utils.errors import UserError
 
 SIZE = (23, 31)  # height, width
 
 
+def with_palette(ids, palette):
+    image = Image.frombytes("P", ids.shape[::-1], ids.tobytes())
+    image.putpalette(palette.tobytes())
+    return image
+
+
 @pytest.fixture
 def rgb(rng):
-    return rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    return rng.integers(0, 256, (*SIZE, 3), np.uint8)
 
 
 @pytest.fixture
 def ids(rng):
-    return rng.integers(0, 35, SIZE, dtype=np.uint8)
-
-
-def with_palette(ids, palette):
-    image = Image.fromarray(ids).convert("L")
-    image = Image.frombytes("P", image.size, image.tobytes())
-    image.putpalette(palette.tobytes())
-    return image
+    return rng.integers(0, 35, SIZE, np.uint8)
 
 
 def save(path, array, **options):
     Image.fromarray(array).save(path, **options)
     return path
-
-
-@pytest.mark.parametrize("extension", ["png", "bmp", "tif", "webp"])
-def test_rgb_is_read_exactly(tmp_path, rgb, extension):
-    options = {"lossless": True} if extension == "webp" else {}
-    image = read_image(save(tmp_path / f"a.{extension}", rgb, **options))
-    assert image.dtype == np.uint8
-    np.testing.assert_array_equal(image, rgb)
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("L", "JPEG"), ("CMYK", "JPEG"), ("RGB", "MPO")])
@@ -56,10 +50,16 @@ def test_jpeg_is_read_as_rgb(tmp_path, mode, kind):
     assert np.abs(image.astype(int) - flat).max() <= 3
 
 
-def test_gray_and_palette_images_become_their_colors(tmp_path, rng, rgb, ids):
+def test_images_are_read_exactly(tmp_path, rng, rgb, ids):
+    """Gray ones and those with a palette become their colors."""
+    for extension in ("png", "bmp", "tif", "webp"):
+        more = {"lossless": True} if extension == "webp" else {}
+        image = read_image(save(tmp_path / f"a.{extension}", rgb, **more))
+        assert image.dtype == np.uint8
+        np.testing.assert_array_equal(image, rgb)
     image = read_image(save(tmp_path / "gray.png", rgb[..., 0]))
     np.testing.assert_array_equal(image, np.repeat(rgb[..., :1], 3, -1))
-    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    palette = rng.integers(0, 256, (256, 3), np.uint8)
     with_palette(ids, palette).save(tmp_path / "palette.png")
     np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), palette[ids])
 
@@ -80,32 +80,13 @@ def test_raw_synthia_label_holds_the_class_in_its_first_channel(tmp_path, ids):
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
 
 
-@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("more", [{}, {"transparency": 1}])
 @pytest.mark.parametrize("bits", [1, 4, 6, 8])
-def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, bits, transparent):
-    ids = rng.integers(0, 2**bits, SIZE, dtype=np.uint8)
-    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
-    options = {"transparency": 1} if transparent else {}
-    with_palette(ids, palette).save(tmp_path / "a.png", bits=bits, **options)
+def test_palette_label_map_gives_ids_and_not_colors(tmp_path, rng, bits, more):
+    ids = rng.integers(0, 2**bits, SIZE, np.uint8)
+    palette = rng.integers(0, 256, (256, 3), np.uint8)
+    with_palette(ids, palette).save(tmp_path / "a.png", bits=bits, **more)
     np.testing.assert_array_equal(read_label_ids(tmp_path / "a.png"), ids)
-
-
-@pytest.mark.parametrize(("kind", "reason"), [("PNG", "colors"), ("JPEG", "PNG files")])
-def test_label_map_of_colors_or_with_losses_is_refused(tmp_path, rgb, ids, kind, reason):
-    path = save(tmp_path / "label.png", rgb if kind == "PNG" else ids, format=kind)
-    with pytest.raises(UserError, match=rf"{re.escape(str(path))}: .*{reason}.*\n  "):
-        read_label_ids(path)
-
-
-@pytest.mark.parametrize("read", [read_image, read_label_ids])
-@pytest.mark.parametrize("content", [None, b"", b"hello\n", b"\x89PNG\r\n\x1a\n"])
-def test_what_is_no_image_is_named(tmp_path, read, content):
-    path = tmp_path / "0001.png"
-    if content is not None:
-        path.write_bytes(content)
-    for bad in (path, tmp_path):
-        with pytest.raises(UserError, match=rf"cannot read {re.escape(str(bad))}: .*\n  "):
-            read(bad)
 
 
 def written(folder, rgb, ids, kind):
@@ -145,10 +126,55 @@ def test_no_flipped_bit_of_a_png_changes_a_pixel(tmp_path, rng, rgb, ids, kind, 
 
 
 @pytest.mark.parametrize(
-    ("value", "kind", "problem"),
-    [(0.5, np.float32, "32-bit values"), (4095, np.uint16, "below 16384")],
+    ("read", "name", "values", "problem"),
+    [
+        (read_image, "a.tif", np.float32(0.5), "32-bit values; convert it to 8 bits"),
+        (read_image, "a.tif", np.uint16(4095), "all below 16384; convert it to 8 bits"),
+        (read_label_ids, "a.png", np.uint8((1, 2, 3)), "it holds colors"),
+        (read_label_ids, "a.jpg", np.uint8(7), "it is JPEG; label maps are PNG files"),
+    ],
 )
-def test_photographs_that_would_be_black_are_refused(tmp_path, value, kind, problem):
-    path = save(tmp_path / "a.tif", np.full(SIZE, value, kind))
-    with pytest.raises(UserError, match=rf"cannot read .*{problem}.*; convert it to 8 bits"):
-        read_image(path)
+def test_what_would_be_misread_is_refused(tmp_path, read, name, values, problem):
+    """Photographs would be black, ids others."""
+    save(tmp_path / name, np.full((*SIZE, *values.shape), values))
+    with pytest.raises(UserError, match=rf"cannot read .*{name}: .*{problem}.*\n  "):
+        read(tmp_path / name)
+
+
+# --- resizing, and the network's input --------------------------------------------------------
+
+
+def by_pillow(image, size):
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("size", [(40, 24), (130, 90), (77, 53)])
+@pytest.mark.parametrize("shape", [(53, 77), (1, 1)])
+def test_images_are_resized_as_by_pillow(shape, size, exact, rng):
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
+    resized = resize_image(image, size, exact)
+    assert (resized.dtype, resized.flags.c_contiguous) == (np.uint8, True)
+    np.testing.assert_array_equal(resized.transpose(1, 2, 0), by_pillow(image, size))
+    assert not np.shares_memory(resized, image)
+
+
+@pytest.mark.parametrize("size", [(256, 128), (128, 64), (512, 64)])
+def test_whole_scales_differ_from_pillow_by_one_level_in_places(size, rng):
+    """Smooth with noise, as photographs are; parity allows 1 value in 10,000."""
+    smooth = Image.fromarray(rng.integers(0, 256, (9, 17, 3), np.uint8)).resize((512, 256))
+    image = np.clip(np.asarray(smooth) + rng.normal(0, 4, (256, 512, 3)), 0, 255).astype(np.uint8)
+    fast = resize_image(image, size, exact=False).transpose(1, 2, 0)
+    difference = fast.astype(int) - by_pillow(image, size)
+    assert np.abs(difference).max() <= 1
+    assert np.count_nonzero(difference) < difference.size / 10_000
+
+
+def test_network_input_is_bgr_minus_the_mean(rng):
+    images = rng.integers(0, 256, (2, 3, 5, 7), np.uint8)
+    ours = network_input(torch.from_numpy(images)).numpy()
+    assert ours.dtype == np.float32
+    for batch, y, x in np.ndindex(2, 5, 7):
+        red, green, blue = images[batch, :, y, x].astype(np.float64)
+        expected = (blue - 104.00698793, green - 116.66876762, red - 122.67891434)
+        np.testing.assert_allclose(ours[batch, :, y, x], expected, rtol=0, atol=2e-5)

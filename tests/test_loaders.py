@@ -1,7 +1,6 @@
 """The order of samples, batches, and worker processes."""
 
 import os
-import pickle
 import re
 import shutil
 import signal
@@ -17,8 +16,6 @@ import torch
 from dataset.gta5_dataset import GTA5Dataset
 from dataset.loaders import (
     EpochSampler,
-    available_cores,
-    default_workers,
     make_loader,
     sequential_batches,
 )
@@ -40,48 +37,28 @@ def batches(epoch, batch=0, **changes):
     return list(sampler)
 
 
-def test_orders_of_earlier_versions_are_kept():
-    """A resumed run goes on in the order it began with."""
-    generator = torch.Generator().manual_seed(6 * 1_000_003 + 2)
-    expected = (torch.randperm(ENTRIES, generator=generator) % LENGTH).tolist()
-    assert joined(batches(2, seed=6)) == expected
-    assert expected[:6] == [2, 9, 1, 5, 6, 7]
-
-
 def test_an_epoch_is_a_permutation_by_seed_and_epoch_alone():
     listed = [place % LENGTH for place in range(ENTRIES)]
-    orders = {
-        (seed, epoch): joined(batches(epoch, seed=seed)) for seed in (0, 1) for epoch in (0, 7)
-    }
-    assert all(sorted(order) == sorted(listed) != order for order in orders.values())
-    assert len(set(map(str, orders.values()))) == 4
-    torch.manual_seed(1)
-    drawn = torch.rand(3)
-    torch.manual_seed(1)
-    assert joined(batches(7, seed=1)) == orders[1, 7]
-    assert torch.equal(torch.rand(3), drawn), "an order was drawn from the global generator"
+    before = torch.get_rng_state()
+    orders = [joined(batches(epoch, seed=seed)) for seed in (0, 1, 6) for epoch in (0, 2)]
+    assert torch.equal(torch.get_rng_state(), before), "drawn from the global generator"
+    assert all(sorted(order) == sorted(listed) != order for order in orders)
+    assert len(set(map(str, orders))) == len(orders)
+    assert orders[-1][:6] == [2, 9, 1, 5, 6, 7], "resumed runs would go on in another order"
     assert joined(batches(3, seed=None)) == listed
     assert [len(batch) for batch in batches(0, entries=27, world_size=2)] == [BATCH] * 3
 
 
-def test_any_batch_of_any_epoch_can_be_the_first():
-    sampler = EpochSampler(LENGTH, ENTRIES, BATCH, seed=0)
-    assert len(sampler) == len(batches(0)) == 6
-    for epoch, first in ((0, 3), (1, 0), (2, 6), (1, 1)):
-        sampler.start_at(epoch, first)
-        assert list(sampler) == batches(epoch)[first:]
-
-
 @pytest.mark.parametrize(("world_size", "batch_size", "first"), [(2, 3, 0), (3, 1, 2), (4, 2, 1)])
 def test_processes_share_what_one_would_see(world_size, batch_size, first):
+    """From any batch of an epoch on."""
     settings = {"entries": 26, "seed": 5}
     shares = [
         batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
         for rank in range(world_size)
     ]
     together = [joined(parts) for parts in zip(*shares, strict=True)]
-    assert together == batches(1, first, batch_size=batch_size * world_size, **settings)
-    assert len(together) > 0
+    assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
 
 
 class Samples:
@@ -95,19 +72,18 @@ class Samples:
 
     def __getitem__(self, index):
         size = self.label_sizes[index]
-        label = None if size is None else np.full(size, index, np.uint8)
+        label = size and np.full(size, index, np.uint8)
         return Sample(np.full((3, 4, 6), index, np.uint8), label, f"{index}.png")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_keeps_labels_of_their_own_sizes(workers):
-    loader = make_loader(Samples((2, 3), (5, 7), (2, 3)), [[1, 2, 0]], workers, "cpu")
-    (batch,) = loader
+    (batch,) = make_loader(Samples((2, 3), (5, 7), (2, 3)), [[1, 2, 0]], workers, "cpu")
     assert batch.images.shape == (3, 3, 4, 6)
     assert {batch.images.dtype, *(label.dtype for label in batch.labels)} == {torch.uint8}
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 0]
-    assert [tuple(label.shape) for label in batch.labels] == [(5, 7), (2, 3), (2, 3)]
-    assert [label[0, 0].item() for label in batch.labels] == [1, 2, 0]
+    expected = [[1] * 7] * 5, [[2] * 3] * 2, [[0] * 3] * 2
+    assert [label.tolist() for label in batch.labels] == [*expected]
     assert batch.names == ("1.png", "2.png", "0.png")
     (batch,) = make_loader(Samples(None, None), [[0, 1]], workers, "cpu")
     assert batch.labels == ()
@@ -130,13 +106,11 @@ def dataset(domains):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
     root = shutil.copytree(dataset.root, tmp_path / "GTA5")
-    damaged = root / "images/00002.png"
-    damaged.write_bytes(damaged.read_bytes()[:100])
+    (root / "images/00002.png").write_bytes(b"")
     spoilt = GTA5Dataset(root, (24, 16))
     with pytest.raises(UserError) as expected:
         spoilt[1]
     loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")
-    pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn))
     for _ in range(2):  # the workers live on
         batches = iter(loader)
         assert next(batches).names == ("00001.png",)
@@ -178,18 +152,15 @@ def test_a_killed_worker_is_an_error_of_the_loader():
     os.kill(int(first.names[0]), signal.SIGKILL)
     time.sleep(0.5)
     assert signal.getsignal(signal.SIGCHLD) == before
-    started = time.monotonic()
     with pytest.raises(UserError, match=r"DataLoader worker.*\n.*--num_workers.*--input_size"):
         list(batches)
-    assert time.monotonic() - started < 20
 
 
 ORPHANS = """
-import os, signal, sys, time
+import os, signal, sys
 from dataset.loaders import make_loader
 from tests.test_loaders import Process
-loader = make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu")
-batches = iter(loader)
+batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu"))
 print(*{next(batches).names[0] for _ in range(6)}, flush=True)
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
@@ -203,15 +174,15 @@ def test_workers_end_with_the_main_process(end):
     result = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60)
     assert (result.returncode == 0) == (end == "at once")
     deadline = time.monotonic() + 10
-    for pid in map(int, result.stdout.split()):
-        while os.path.exists(f"/proc/{pid}/fd/0") and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert time.monotonic() < deadline, "a worker lives on"
+    while any(os.path.exists(f"/proc/{pid}/fd/0") for pid in result.stdout.split()):
+        assert time.monotonic() < deadline, "a worker lives on"
+        time.sleep(0.1)
 
 
-def test_default_workers_are_half_the_cores_of_a_process(dataset, monkeypatch):
-    for cores, processes, expected in ((8, 1, 4), (64, 1, 8), (64, 8, 4), (2, 4, 1)):
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _, n=cores: set(range(n)))
-        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
-        assert available_cores() == cores
-        assert default_workers() == make_loader(dataset, [], None, "cpu").num_workers == expected
+@pytest.mark.parametrize(
+    ("cores", "processes", "expected"), [(8, 1, 4), (64, 1, 8), (64, 8, 4), (2, 4, 1)]
+)
+def test_default_workers_are_half_the_cores_of_a_process(cores, processes, expected, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+    assert make_loader(Samples(), [], None, "cpu").num_workers == expected

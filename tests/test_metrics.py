@@ -1,6 +1,10 @@
-"""Predictions, confusion matrices and IoU, against loops over pixels and sets of pixels."""
+"""Predictions, confusion matrices, scores and comparisons, against loops and sets of pixels."""
 
+import json
 import math
+import os
+import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,10 +13,9 @@ from torch.nn import functional as F
 
 from inference.metrics import class_iou, confusion_matrix, mean_iou
 from inference.predict import Prediction, confusion, predict, predict_pictures
+from inference.scores import compare, result_files, score
 from model.SEAN import SEANet
 from utils.device import with_precision
-
-IGNORED = (255, 200)
 
 
 def naive_confusion(prediction, label, classes):
@@ -37,15 +40,13 @@ def naive_iou(prediction, label, classes):
 
 
 @pytest.fixture(params=[(2, (4, 5)), (19, (2, 23, 31)), (16, (40, 30))])
-def example(request):
+def example(request, rng):
     """Prediction, label, number of classes, and our confusion matrix of them."""
     classes, shape = request.param
-    rng = np.random.default_rng(classes)
     label = rng.integers(0, classes, shape)
     prediction = np.where(rng.random(shape) < 0.6, label, rng.integers(0, classes, shape))
-    label[rng.random(shape) < 0.15] = IGNORED[0]
-    label[rng.random(shape) < 0.05] = IGNORED[1]
-    assert set(IGNORED) <= set(label.flat)
+    label[rng.random(shape) < 0.15] = 255
+    label.flat[:2] = 200
     confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
     return prediction, label, classes, confusion
 
@@ -65,18 +66,15 @@ def test_absent_class_is_nan_and_one_only_predicted_counts_as_zero():
     label = torch.tensor([0, 0, 0, 1, 1, 255])
     prediction = torch.tensor([0, 0, 1, 1, 1, 3])  # the class only predicted where ignored: absent
     confusion = confusion_matrix(prediction, label, 4)
-    iou = class_iou(confusion).tolist()
-    assert iou[:2] == pytest.approx([2 / 3, 2 / 3], rel=1e-12)
-    assert all(math.isnan(value) for value in iou[2:])
+    expected = [2 / 3, 2 / 3, math.nan, math.nan]
+    assert class_iou(confusion).tolist() == pytest.approx(expected, rel=1e-12, nan_ok=True)
     assert mean_iou(confusion).item() == pytest.approx(2 / 3, rel=1e-12)
     assert mean_iou(torch.zeros(4, 4, dtype=torch.int64)).isnan()
     confusion = confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0]), 2)
     assert class_iou(confusion).tolist() == [0.5, 0]
-    assert mean_iou(confusion).item() == 0.25
 
 
-def test_matrices_add_up_and_floats_keep_their_type():
-    rng = np.random.default_rng(0)
+def test_matrices_add_up_and_floats_keep_their_type(rng):
     prediction, label = (torch.from_numpy(rng.integers(0, 5, (2, 60))) for _ in range(2))
     parts = [confusion_matrix(prediction[i], label[i], 5) for i in range(2)]
     assert torch.equal(sum(parts), confusion_matrix(prediction, label, 5))
@@ -84,8 +82,7 @@ def test_matrices_add_up_and_floats_keep_their_type():
     assert torch.equal(class_iou(stacked), torch.stack([class_iou(part) for part in parts]))
     assert torch.equal(mean_iou(stacked), torch.stack([mean_iou(part) for part in parts]))
     iou = class_iou(torch.tensor([[3.0, 1.0], [0.0, 4.0]]))
-    assert iou.dtype == torch.float32
-    assert iou.tolist() == pytest.approx([3 / 4, 4 / 5], rel=1e-6)
+    torch.testing.assert_close(iou, torch.tensor([3 / 4, 4 / 5]))  # in the type too
 
 
 # --- predictions ------------------------------------------------------------------------------
@@ -171,3 +168,130 @@ def test_no_more_than_a_batch_of_pictures_is_held(network):
     for done, (picture, prediction) in enumerate(predictions):
         assert len(taken) == min(10, 3 * (done // 3 + 1))
         assert prediction.classes.shape == picture.shape[:2] == (30 + done, 50)
+
+
+# --- scores and comparisons -------------------------------------------------------------------
+
+NAMES = ("road", "wall", "sky", "never", "rare")
+IMAGES = [os.fsdecode(b"caf\xe9.png"), *(f"{index}.png" for index in range(1, 12))]
+approx = partial(pytest.approx, rel=1e-12, nan_ok=True)
+
+
+def shares(counts):
+    """IoU of each class, which the tests above check, then their mean."""
+    iou = class_iou(torch.as_tensor(counts))
+    return [*iou.tolist(), iou.nanmean().item()]
+
+
+def numbers(values):
+    return [math.nan if value is None else value for value in values]
+
+
+def pairs_of(gain=4):
+    """12 pairs of matrices, of A and of B, which labels ``gain`` pixels better per class and image.
+
+    The fourth class is nowhere, the fifth in one image, and image 3 has no label.
+    """
+    generator = torch.Generator().manual_seed(1)
+    first = torch.randint(20, 200, (12, 5, 5), generator=generator)
+    first += torch.diag(torch.tensor([900, 90, 300, 0, 0]))
+    first[:, 3] = first[:, :, 3] = first[:, 4] = first[:, :, 4] = first[3] = 0
+    first[5, 4, :3] = 50
+    noise = torch.randint(-15, 16, (12, 3), generator=generator)
+    second = first.clone()
+    for index in range(3):  # pixels move from wrong to right, or back
+        moved = (noise[:, index] + gain) * (first[:, index].sum(1) > 0)
+        second[:, index, index] += moved
+        second[:, index, (index + 1) % 3] -= moved
+    assert (second >= 0).all()
+    return torch.stack([first, second], 1)
+
+
+def scored(confusions, left_out=()):
+    return score(confusions, NAMES, IMAGES[: len(confusions)], left_out)
+
+
+def test_scores_against_loops():
+    confusions = pairs_of()[:, 0]
+    scores = scored(confusions, ("wall",))
+    counts = confusions.sum(0).tolist()
+    *iou, miou = shares(counts)
+    assert scores["confusion"] == counts
+    assert numbers(scores["class_iou"].values()) == approx(iou)
+    assert scores["miou"] == approx(miou)
+    low, high = scores["miou_95_percent"]
+    assert low < miou < high
+    assert scores["miou_13"] == approx(np.nanmean([iou[0], *iou[2:]]))
+    right, rows = [counts[i][i] for i in range(5)], [sum(row) for row in counts]
+    assert scores["pixel_accuracy"] == approx(sum(right) / sum(rows))
+    accuracy = [r / row if row else math.nan for r, row in zip(right, rows, strict=True)]
+    assert numbers(scores["class_accuracy"].values()) == approx(accuracy)
+    assert scores["mean_accuracy"] == approx(np.nanmean(accuracy))
+    assert scores["image_miou"]["3.png"] is None
+    assert scores["image_miou"]["5.png"] == approx(shares(confusions[5])[-1])
+
+
+def test_against_a_naive_paired_bootstrap():
+    pairs = pairs_of().numpy()
+    rows = compare(torch.from_numpy(pairs), NAMES, "a.pth", "b.pth")["iou"]
+    assert list(rows) == [*NAMES, "mIoU"]
+    a, b = (shares(pairs[:, network].sum(0).tolist()) for network in (0, 1))
+    assert numbers(row["a"] for row in rows.values()) == approx(a)
+    assert numbers(row["b"] for row in rows.values()) == approx(b)
+    difference = pytest.approx(np.subtract(b, a), abs=1e-12, nan_ok=True)
+    assert numbers(row["difference"] for row in rows.values()) == difference
+    labelled, draws = np.delete(pairs, 3, axis=0), np.random.default_rng(7)
+    differences = []
+    for _ in range(4000):
+        first, second = sum(labelled[draws.integers(11)] for _ in range(11))
+        differences.append(np.subtract(shares(second), shares(first)))
+    assert rows.pop("never")["interval_95_percent"] == [None, None]
+    for row, values in zip(rows.values(), np.delete(differences, 3, axis=1).T, strict=True):
+        low, high = np.nanpercentile(values, (2.5, 97.5))
+        ends = pytest.approx([low, high], abs=0.08 * (high - low))
+        assert row["interval_95_percent"] == ends
+
+
+@pytest.mark.parametrize("gain", [15, -15, 0])
+def test_the_sentence(gain):
+    comparison = compare(pairs_of(gain), NAMES, "a.pth", "b.pth")
+    low, high = comparison["iou"]["mIoU"]["interval_95_percent"]
+    assert comparison["beyond_chance"] is (low > 0 or high < 0) is (gain != 0)
+    words = "a difference beyond" if gain else "no difference beyond"
+    assert f"{100 * low:+.2f} to {100 * high:+.2f}: {words}" in comparison["sentence"]
+
+
+def test_one_image_has_no_interval():
+    confusions = pairs_of()[2:4]  # the second has no label
+    comparison = compare(confusions, NAMES, "a.pth", "b.pth")
+    scores = scored(confusions[:, 0])
+    assert scored(confusions[1:, 0]) is None
+    assert scores["miou_95_percent"] == [None, None]
+    text = result_files("", scores, comparison)["Evaluation.txt"]
+    assert "mIoU, 95 % interval needs two labelled images\n" in text
+    assert "too few" in text
+
+
+def test_files_tell_the_same():
+    scores, comparison = scored(pairs_of()[:, 0], ("wall",)), compare(pairs_of(), NAMES, "A", "B")
+    files = result_files("what was scored", scores, comparison)
+    names = ("scores.json", "compare.json")
+    saved = [json.loads(files[name].encode(), parse_constant=pytest.fail) for name in names]
+    assert saved == [{"protocol": "what was scored", **scores}, comparison]
+    first, second = files["Evaluation.txt"].split("\n\n")
+    protocol, *lines, interval = first.splitlines()
+    low, high = (100 * end for end in scores["miou_95_percent"])
+    assert protocol == "what was scored"
+    assert interval == f"mIoU, 95 % interval {low:.2f} to {high:.2f}"
+    means = ("miou", "miou_13", "pixel_accuracy", "mean_accuracy")
+    expected = numbers([*scores["class_iou"].values(), *(scores[mean] for mean in means)])
+    names = [*NAMES, "mIoU", "mIoU (13)", "pixel accuracy", "mean accuracy"]
+    for line, name, value in zip(lines, names, expected, strict=True):
+        assert line.rsplit(maxsplit=1) == [name, f"{100 * value:.2f}"]
+    a, b, _, *lines, sentence = second.splitlines()
+    assert (a, b, sentence) == ("A: A", "B: B", comparison["sentence"])
+    for line, (name, row) in zip(lines, comparison["iou"].items(), strict=True):
+        values = [row["a"], row["b"], row["difference"], *row["interval_95_percent"]]
+        told = [float(number) / 100 for number in re.findall(r"\S*\d", line)]
+        assert line.startswith(name)
+        assert told == pytest.approx([value for value in values if value is not None], abs=6e-5)

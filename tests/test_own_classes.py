@@ -2,7 +2,6 @@
 
 import pickle
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +9,12 @@ from PIL import Image
 
 import evaluation
 import SEAN_GTA5
-from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
-from dataset.gta5_dataset import GTA5, GTA5Dataset
+from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.gta5_dataset import GTA5Dataset
 from dataset.labels import LabelSpace
-from dataset.own_classes import OwnClasses, read_classes
-from dataset.segmentation_dataset import Layout
+from dataset.own_classes import read_classes
 from examples.own_classes.draw import draw
-from tests.runs import ROOT, Capture, refusal, run_main, scoring_words, words
+from tests.runs import ROOT, refusal, run_main, scoring_words, words
 from tests.test_metrics import naive_iou
 from utils.errors import UserError
 
@@ -37,88 +35,54 @@ target:
   image_suffix: _photo
   label_suffix: _ids
 """
-CLASS = "{color: [1, 2, %d], source: %d}"
-
-
-def classes(count: int) -> str:
-    return "classes:\n" + "".join(f"  c{i}: {CLASS % (i, i)}\n" for i in range(count))
-
 
 # What replaces what, and how the message begins.
-MISTAKES: dict[str, tuple[str, str, str]] = {
-    "empty file": (GOOD, "", "the file: None instead of keys with values"),
-    "no classes": (GOOD, "source: {images: a}\n", "the file: the key classes is missing"),
-    "classes as list": (GOOD, "classes: [road, sky]\n", "classes: ['road', 'sky'] instead of"),
-    "too many classes": (GOOD, classes(256), "classes: 256 instead of 2 to 255"),
-    "unknown section": ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
-    "two color values": ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
-    "color of 256": ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
-    "color of two classes": ("[70, 130, 180]", "[128, 64, 128]",
-                             "classes.sky.color: (128, 64, 128) is given to road already"),
-    "id of 17 bits": ("65535", "65536", "classes.sky.source: 65536 instead of a whole number"),
-    "id of two classes": ("400", "1", "classes.sky.source: 1 is given to road already"),
-    "no labels folder": ("  labels: renders/ids\n", "", "source: the key labels is missing"),
-    "class called on": ("fence gate", "on", "classes: the key True is no text; put it in quotes"),
-} | {
-    f"{value} as id": ("source: 1\n", f"source: {value}\n", "classes.road.source: ")
-    for value in ("-1", "1.5", "yes", "~")
-}  # fmt: skip
+MISTAKES = (
+    ("sky: {", "on: {", "classes: the key True is no text; put it in quotes"),
+    ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
+    ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
+    ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
+    ("[70, 130, 180]", "[128, 64, 128]", "classes.sky.color: (128, 64, 128) is given to road"),
+    ("65535", "65536", "classes.sky.source: 65536 instead of a whole number"),
+    ("source: 1\n", "source: yes\n", "classes.road.source: True instead of a whole number"),
+    ("400", "1", "classes.sky.source: 1 is given to road already"),
+    ("  labels: renders/ids\n", "", "source: the key labels is missing"),
+    (GOOD, "", "the file: None instead of keys with values"),
+    (GOOD, "classes: {a: {color: [1, 2, 3], source: 1}}", "classes: 1 instead of 2 to 255"),
+)
 
 
-def read(folder: Path, text: str = GOOD) -> OwnClasses:
+def read(folder, text=GOOD):
     (folder / "classes.yaml").write_text(text, encoding="utf-8")
     return read_classes(folder / "classes.yaml")
 
 
-@pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_with_its_key(case: str, tmp_path: Path) -> None:
-    old, new, problem = MISTAKES[case]
+@pytest.mark.parametrize(("old", "new", "problem"), MISTAKES)
+def test_a_mistake_is_told_with_its_key(old, new, problem, tmp_path):
     assert GOOD.count(old) == 1
     with pytest.raises(UserError) as caught:
         read(tmp_path, GOOD.replace(old, new))
     message = str(caught.value)
     assert message.startswith(f"{tmp_path / 'classes.yaml'}, {problem}")
     assert "\n  " in message, "no remedy"
-    assert len(message) < len(str(tmp_path)) + 250
 
 
-def test_what_is_no_yaml_file_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "classes.yaml"
-    with pytest.raises(UserError, match=r"cannot read .*yaml: No such file.*\n.*--classes"):
-        read_classes(path)
-    for content, word in ((b"a:\n  b: [1, 2\nc: 3\n", "line 3"), (b"\xff\xfea\x00", "utf-8")):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match=rf"^cannot read {re.escape(str(path))}: .*{word}"):
-            read_classes(path)
-    path.write_text("a: !!python/name:os.abort 1")
-    with pytest.raises(UserError, match="could not determine a constructor"):
-        read_classes(path)
+def test_what_is_no_yaml_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"^cannot read .*classes.yaml: .*line 3.*\n  "):
+        read(tmp_path, "a:\n  b: [1, 2\nc: 3\n")
 
 
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-def test_what_a_file_means(start: str, tmp_path: Path) -> None:
-    own = read(tmp_path, start + GOOD)
-    names = ("road", "sky", "fence gate")
-    space = LabelSpace(names, ((128, 64, 128), (70, 130, 180), (0, 0, 0)))
-    source, target = own.describe(GTA5), own.describe(CITYSCAPES)
-    assert own.num_classes == 3
-    assert own.label_space == source.label_space == target.label_space == space
-    assert space.table(source.label_ids) == {1: 0, 400: 1, 65535: 1, 0: 2}
-    assert space.table(target.label_ids) == {7: 0, 8: 0, 1: 2}
-    assert source.layouts == (Layout("renders/rgb", "renders/ids"),)
-    assert target.layouts == (Layout("photos/{split}", "photos/{split}", "_photo", "_ids"),)
-    assert read(tmp_path, classes(255)).num_classes == 255
-
-
-def write_pair(root: Path, image: str, label: str, ids: np.ndarray) -> None:
+def write_pair(root, image, label, ids):
     for name, pixels in ((image, np.zeros((*ids.shape, 3), np.uint8)), (label, ids)):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(root / name)
 
 
-def test_data_sets_of_the_file(tmp_path: Path) -> None:
-    own = read(tmp_path)
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_data_sets_of_the_file(start, tmp_path, rng):
+    own = read(tmp_path, start + GOOD)
+    colors = (128, 64, 128), (70, 130, 180), (0, 0, 0)
+    assert own.label_space == LabelSpace(("road", "sky", "fence gate"), colors)
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
@@ -134,29 +98,22 @@ def test_data_sets_of_the_file(tmp_path: Path) -> None:
         copy = pickle.loads(pickle.dumps(data_set))  # as for a worker process that is not forked
         for each in (data_set, copy, data_set.with_labels("resized")):
             np.testing.assert_array_equal(each[0].label, expected)
-            assert each[0].name == each.names[0]
             assert each.label_space == own.label_space
 
 
-def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path: Path) -> None:
+def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
     own = read(tmp_path, GOOD[: GOOD.index("source:\n")])
-    ids = np.full((8, 8), 7, np.uint8)
     city = "leftImg8bit/val/x_leftImg8bit.png", "gtFine/val/x_gtFine_labelIds.png"
-    write_pair(tmp_path / "city", *city, ids)
-    write_pair(tmp_path / "plain", "images/x.png", "labels/x.png", ids)
-    for folder, name in (("city", "x_leftImg8bit.png"), ("plain", "x.png")):
-        assert CityscapesDataset(tmp_path / folder, (8, 8), own_classes=own).names == [name]
-    with pytest.raises(UserError, match=r"leftImg8bit/val/.* or .*/images/"):
-        CityscapesDataset(tmp_path / "none", (8, 8), own_classes=own)
+    for folder, files in (("city", city), ("plain", ("images/x.png", "labels/x.png"))):
+        write_pair(tmp_path / folder, *files, np.full((8, 8), 7, np.uint8))
+        assert len(CityscapesDataset(tmp_path / folder, (8, 8), own_classes=own)) == 1
 
 
-def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path: Path) -> None:
-    text = GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", "")
-    own = read(tmp_path, text)
+def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path):
+    own = read(tmp_path, GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", ""))
     label = np.ones((8, 8), np.uint8)
     write_pair(tmp_path, "photos/val/1_photo.png", "photos/val/1_ids.png", label)
     unread = CityscapesDataset(tmp_path, (8, 8), labels="none", own_classes=own)
-    assert len(unread) == 1
     assert not unread.has_labels()
     with pytest.raises(UserError, match=r"no class has label ids for .*photos/val"):
         unread.with_labels("own size")
@@ -167,32 +124,32 @@ NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
 TRAIN_IDS = {1: 0, 3: 1, 10: 2, 20: 3, 30: 4, 41: 5, 42: 5}  # of the photographs' annotations
 
 
-def training(root: Path, classes: Path = EXAMPLE) -> list[str]:
+def training(root, classes=EXAMPLE):
     data, more = root / "data", {"target_split": "train", "learning_rate": 1e-3}
     folders = {"data_dir_source": data, "data_dir_target": data}
     return words(data, root / "run", **folders, **more, classes=classes)
 
 
-def scoring(root: Path, maps: Path, *more: object) -> list[object]:
+def scoring(root, maps, *more):
     return scoring_words(root / "run/GTA_TeacherNet.pth", root / "data", maps, *more)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     draw(root / "data", count=6, size=(64, 32))
     assert run_main(SEAN_GTA5.main, *training(root)) == 0
     return root
 
 
-def changed(folder: Path, pattern: str, replacement: str) -> Path:
+def changed(folder, pattern, replacement):
     """The example with a change."""
     path = folder / "changed.yaml"
     path.write_text(re.sub(pattern, replacement, EXAMPLE.read_text()))
     return path
 
 
-def test_scores_are_those_of_the_files(trained: Path, tmp_path: Path) -> None:
+def test_scores_are_those_of_the_files(trained, tmp_path):
     """Of the annotations' PNGs and those that were predicted."""
     assert run_main(evaluation.main, *scoring(trained, tmp_path, "--classes", EXAMPLE)) == 0
     files = list((trained / "data/annotations/val").iterdir())
@@ -212,12 +169,7 @@ def test_scores_are_those_of_the_files(trained: Path, tmp_path: Path) -> None:
     assert 100 * float(logged) == pytest.approx(np.nanmean(expected), abs=0.006)
 
 
-def test_a_repainted_file_is_resumed_with(trained: Path, tmp_path: Path) -> None:
-    repainted = changed(tmp_path, r"\[70, 70, 70\]", "[80, 80, 80]")
-    assert run_main(SEAN_GTA5.main, *training(trained, repainted), "--resume") == 0
-
-
-def test_files_that_do_not_fit_are_refused(trained: Path, tmp_path: Path, capfd: Capture) -> None:
+def test_files_that_do_not_fit_are_refused_but_repainted_ones_fit(trained, tmp_path, capfd):
     joined = changed(tmp_path, "/{split}", "/val")
     assert "--target_split train: " in refusal(capfd, SEAN_GTA5.main, *training(trained, joined))
     fewer = changed(tmp_path, "\n  sky: .*", "")
@@ -226,3 +178,5 @@ def test_files_that_do_not_fit_are_refused(trained: Path, tmp_path: Path, capfd:
         message = refusal(capfd, evaluation.main, *scoring(trained, tmp_path / "maps", *given))
         assert "GTA_TeacherNet.pth is a checkpoint for 6 classes" in message
         assert reason in message
+    repainted = changed(tmp_path, r"\[70, 70, 70\]", "[80, 80, 80]")
+    assert run_main(SEAN_GTA5.main, *training(trained, repainted), "--resume") == 0

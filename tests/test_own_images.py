@@ -1,24 +1,21 @@
 """Own images and videos: results equal a naive computation, and nothing is written over."""
 
 import os
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from dataset.labels import LabelSpace
 from inference.output_files import Outputs
 from inference.own_images import predict_own_images
-from inference.pictures import Picture, attention_over, heat_map
+from inference.pictures import attention_over, heat_map
 from model.SEAN import MEAN_BGR, Output
-from tests.runs import Capture, contents
+from tests.runs import contents
 from utils.errors import UserError
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
@@ -41,16 +38,16 @@ class Brightest(nn.Module):
 
     use_attention = True
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.place = nn.Parameter(torch.zeros(1))
 
-    def forward(self, images: Tensor) -> Output:
+    def forward(self, images):
         cells = F.avg_pool2d(images, 8)
         return Output(cells[:, :1].sigmoid(), cells)
 
 
-def naive_scores(picture: Picture) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def naive_scores(picture):
     """What `Brightest` gives for a picture that enters it at 64x32: per cell, and per pixel."""
     resized = np.asarray(Image.fromarray(picture).resize((64, 32), Image.Resampling.BICUBIC))
     bgr = resized[..., ::-1].astype(float) - MEAN_BGR
@@ -60,22 +57,22 @@ def naive_scores(picture: Picture) -> tuple[NDArray[np.float64], NDArray[np.floa
     return cells, pixels.numpy()
 
 
-def blobs(seed: int, width: int, height: int) -> Picture:
+def blobs(seed, width, height):
     small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def predict(source: Path, folder: Path, batch_size: int = 2, kinds: Any = ()) -> None:
+def predict(source, folder, batch_size=2, kinds=()):
     outputs = Outputs(folder, SPACE, kinds)
     predict_own_images(Brightest(), source, outputs, (64, 32), batch_size)
 
 
-def read(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
+def read(path, mode=None):
     return np.asarray(Image.open(path).convert(mode))
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photos(tmp_path):
     folder = tmp_path / "photos"
     (folder / "day/late").mkdir(parents=True)
     for seed, (name, mode, size) in enumerate(PHOTOS):
@@ -85,7 +82,7 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_images_equal_the_naive_computation(photos: Path, tmp_path: Path) -> None:
+def test_images_equal_the_naive_computation(photos, tmp_path):
     """Photographs are turned upright; files that evaluation did not write stay."""
     maps = tmp_path / os.fsdecode(b"\xe9\033maps")
     maps.mkdir()
@@ -119,7 +116,7 @@ def test_images_equal_the_naive_computation(photos: Path, tmp_path: Path) -> Non
 # --- video ------------------------------------------------------------------------------------
 
 
-def write_video(path: Path, width: int, height: int) -> None:
+def write_video(path, width, height):
     """A red rectangle that grows on a blue ground which brightens: every frame is another."""
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (width, height))
     for index in range(11):
@@ -129,7 +126,7 @@ def write_video(path: Path, width: int, height: int) -> None:
     writer.release()
 
 
-def read_video(path: Path) -> list[Picture]:
+def read_video(path):
     video, pictures = cv2.VideoCapture(str(path)), []
     while (frame := video.read()[1]) is not None:
         pictures.append(frame[..., ::-1])
@@ -137,15 +134,14 @@ def read_video(path: Path) -> list[Picture]:
 
 
 @pytest.mark.parametrize("size", [(64, 32), (66, 35)])
-def test_a_video_gives_a_video(size: tuple[int, int], tmp_path: Path, capsys: Capture) -> None:
+def test_a_video_gives_a_video(size, tmp_path, capsys):
     source = tmp_path / "drive.avi"
     write_video(source, *size)
     predict(source, tmp_path / "maps", batch_size=4)
     target = tmp_path / "maps/drive_overlay.mp4"
     assert contents(tmp_path / "maps", ".lock").keys() == {target.name, "legend.png"}
     assert cv2.VideoCapture(str(target)).get(cv2.CAP_PROP_FPS) == 12.5
-    shown = read_video(target)
-    for result, frame in zip(shown, read_video(source), strict=True):
+    for result, frame in zip(read_video(target), read_video(source), strict=True):
         colors = np.array(SPACE.colors)[naive_scores(frame)[1].argmax(0)]
         expected = (frame / 2 + colors / 2)[: size[1] // 2 * 2]  # the codec takes even sizes
         assert np.abs(result - expected).mean() < 12  # the codec's loss
@@ -158,27 +154,19 @@ def test_a_video_gives_a_video(size: tuple[int, int], tmp_path: Path, capsys: Ca
 @pytest.mark.parametrize(
     ("source", "folder", "more", "fragment"),
     [
-        ("none", "maps", "", "none"),
-        ("empty", "maps", "", "no images under"),
         ("photos/notes.txt", "maps", "", "notes.txt as a video"),
         ("photos", "photos/maps", "", HARM),
-        ("linked", "photos", "", HARM),
         ("photos", "linked_day", "", HARM),
         ("photos", "links", "", HARM),
         ("photos/a.png", "photos", "", "/a.png " + HARM),
         ("links", "photos", "", "/a.png " + HARM),
         ("photos", "maps", "a.jpg", "/a.png would be written twice"),
-        ("photos", "maps", "a_color.jpg", "/a_color.png would be written twice"),
         ("photos", "maps", "legend.jpg", "/legend.png would be written twice"),
         (os.fsdecode(b"caf\xe9.avi"), "maps", os.fsdecode(b"../caf\xe9.avi"), "UTF-8"),
     ],
 )
-def test_what_would_do_harm_is_refused(
-    source: str, folder: str, more: str, fragment: str, photos: Path, tmp_path: Path
-) -> None:
-    for name in ("empty", "links"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "linked").symlink_to("photos")
+def test_what_would_do_harm_is_refused(source, folder, more, fragment, photos, tmp_path):
+    (tmp_path / "links").mkdir()
     (tmp_path / "linked_day").symlink_to("photos/day")
     (tmp_path / "links/a.png").symlink_to("../photos/a.png")
     (tmp_path / "links/day").symlink_to("../photos/day")
