@@ -14,7 +14,7 @@ from PIL import Image
 import SEAN_GTA5
 from benchmarks import __main__, ablation, speed
 from benchmarks.paths import PlainPath, ProjectPath
-from tests.runs import refusal, run_main, words
+from tests.runs import run_main, words
 from training.options import TrainingOptions
 from utils.errors import UserError
 
@@ -78,15 +78,6 @@ def test_steps_give_the_same(options):
     torch.testing.assert_close(*teachers, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("part", "calls"), [("loader", ""), ("step", "ss"), ("scoring", "c")])
-def test_a_block_is_an_epoch_or_a_scoring(part, calls, options, monkeypatch):
-    done = []
-    monkeypatch.setattr(ProjectPath, "step", lambda *_: done.append("s"))
-    monkeypatch.setattr(ProjectPath, "score", lambda *_: done.append("c"))
-    assert speed.path_block(ProjectPath(options), part)() > 0
-    assert done == [*calls]
-
-
 @pytest.mark.usefixtures("in_process")
 def test_the_script_trains_from_files(options):
     changes = {"restore_from": "none", "width": 0.05, "print_interval": 2, "val_interval": 6}
@@ -106,13 +97,6 @@ def test_a_measurement_ends_with_a_table_of_medians(monkeypatch, capsys):
         "| project, fp32 | 16       | 2.00  |",
         "| project, bf16 | 16       | 2.00  |",
     ]
-
-
-@pytest.mark.parametrize(
-    "wrong", ["speed --parts step,nothing", "ablation --variants ../x=", "ablation --gap sean no"]
-)
-def test_a_wrong_option_ends_in_one_message(wrong, capfd):
-    assert len(refusal(capfd, __main__.main, *wrong.split()).splitlines()) == 2
 
 
 def test_scores_are_the_last_and_the_best(tmp_path):

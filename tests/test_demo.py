@@ -33,15 +33,6 @@ def test_every_class_is_in_many_scenes_in_register_with_the_image(scenes):
         assert steps[edges].mean() > 1.5 * steps[np.roll(edges, shift, axis=2)].mean()
 
 
-def test_domains_show_the_same_streets_the_target_darker_and_paler(scenes):
-    (render, labels), (camera, camera_labels) = scenes["render"], scenes["camera"]
-    assert (labels == camera_labels).all()
-    assert render.mean() > camera.mean() + 15
-    leaves = labels == CLASSES_19.names.index("vegetation")
-    green = [(images[..., 1] - images.mean(-1))[leaves].mean() for images in (render, camera)]
-    assert green[0] > 3 * green[1]
-
-
 @pytest.mark.parametrize(("kind", "data_set"), [("gta5", GTA5Dataset), ("synthia", SynthiaDataset)])
 def test_files_are_stored_as_published_and_always_the_same(tmp_path, kind, data_set):
     for folder in ("once", "again"):

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from inference.metrics import class_iou, confusion_matrix, mean_iou
-from inference.predict import Prediction, confusion, predict, predict_pictures
+from inference.predict import Prediction, confusion, predict
 from inference.scores import compare, result_files, score
 from model.SEAN import SEANet
 from utils.device import with_precision
@@ -72,17 +72,6 @@ def test_absent_class_is_nan_and_one_only_predicted_counts_as_zero():
     assert mean_iou(torch.zeros(4, 4, dtype=torch.int64)).isnan()
     confusion = confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0]), 2)
     assert class_iou(confusion).tolist() == [0.5, 0]
-
-
-def test_matrices_add_up_and_floats_keep_their_type(rng):
-    prediction, label = (torch.from_numpy(rng.integers(0, 5, (2, 60))) for _ in range(2))
-    parts = [confusion_matrix(prediction[i], label[i], 5) for i in range(2)]
-    assert torch.equal(sum(parts), confusion_matrix(prediction, label, 5))
-    stacked = torch.stack(parts)
-    assert torch.equal(class_iou(stacked), torch.stack([class_iou(part) for part in parts]))
-    assert torch.equal(mean_iou(stacked), torch.stack([mean_iou(part) for part in parts]))
-    iou = class_iou(torch.tensor([[3.0, 1.0], [0.0, 4.0]]))
-    torch.testing.assert_close(iou, torch.tensor([3 / 4, 4 / 5]))  # in the type too
 
 
 # --- predictions ------------------------------------------------------------------------------
@@ -154,20 +143,6 @@ def test_batches_are_predicted_and_counted_image_by_image(network):
     for batches in (one, two):
         np.testing.assert_array_equal(confusion(network, batches, 5).numpy(), expected)
     assert not confusion(network, [], 5).any()
-
-
-def test_no_more_than_a_batch_of_pictures_is_held(network):
-    taken = []
-
-    def pictures():
-        for value in range(10):
-            taken.append(value)
-            yield np.full((30 + value, 50, 3), 20 * value, np.uint8)
-
-    predictions = predict_pictures(network, pictures(), (64, 32), 3)
-    for done, (picture, prediction) in enumerate(predictions):
-        assert len(taken) == min(10, 3 * (done // 3 + 1))
-        assert prediction.classes.shape == picture.shape[:2] == (30 + done, 50)
 
 
 # --- scores and comparisons -------------------------------------------------------------------
@@ -259,17 +234,6 @@ def test_the_sentence(gain):
     assert comparison["beyond_chance"] is (low > 0 or high < 0) is (gain != 0)
     words = "a difference beyond" if gain else "no difference beyond"
     assert f"{100 * low:+.2f} to {100 * high:+.2f}: {words}" in comparison["sentence"]
-
-
-def test_one_image_has_no_interval():
-    confusions = pairs_of()[2:4]  # the second has no label
-    comparison = compare(confusions, NAMES, "a.pth", "b.pth")
-    scores = scored(confusions[:, 0])
-    assert scored(confusions[1:, 0]) is None
-    assert scores["miou_95_percent"] == [None, None]
-    text = result_files("", scores, comparison)["Evaluation.txt"]
-    assert "mIoU, 95 % interval needs two labelled images\n" in text
-    assert "too few" in text
 
 
 def test_files_tell_the_same():

@@ -109,16 +109,6 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
         assert len(CityscapesDataset(tmp_path / folder, (8, 8), own_classes=own)) == 1
 
 
-def test_label_maps_that_no_class_has_ids_for_are_not_read(tmp_path):
-    own = read(tmp_path, GOOD.replace("    target: [7, 8]\n", "").replace(", target: 1", ""))
-    label = np.ones((8, 8), np.uint8)
-    write_pair(tmp_path, "photos/val/1_photo.png", "photos/val/1_ids.png", label)
-    unread = CityscapesDataset(tmp_path, (8, 8), labels="none", own_classes=own)
-    assert not unread.has_labels()
-    with pytest.raises(UserError, match=r"no class has label ids for .*photos/val"):
-        unread.with_labels("own size")
-
-
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"
 NAMES = ("road", "sidewalk", "building", "nature", "sky", "vehicle")
 TRAIN_IDS = {1: 0, 3: 1, 10: 2, 20: 3, 30: 4, 41: 5, 42: 5}  # of the photographs' annotations

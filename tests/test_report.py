@@ -8,13 +8,12 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dataset.labels import CLASSES_19, LabelSpace
+from dataset.labels import CLASSES_19
 from inference import pictures
 from inference.pictures import ERROR_COLORS
 from inference.predict import Prediction
@@ -48,14 +47,6 @@ def test_color_map_and_error_map(rng):
     assert colors_in(pictures.resized(large, (31, 17))) == set(COLORS)  # none are mixed
 
 
-def test_heat_map_has_matplotlibs_colors_and_is_interpolated():
-    values = np.linspace(0, 1, 4099, dtype=np.float32)[None]
-    expected = (matplotlib.colormaps["inferno"](values)[..., :3] * 255).astype(np.uint8)
-    np.testing.assert_array_equal(pictures.heat_map(values, (4099, 1), "inferno"), expected)
-    row = pictures.heat_map(np.array([[0.0, 1.0]]), (64, 32), "gray")[0, :, 0].astype(int)
-    assert 0 <= np.diff(row).min() <= np.diff(row).max() < 20  # a ramp, not a step
-
-
 @pytest.mark.parametrize("low", [0.0, 0.48])
 def test_attention_spans_its_own_range_over_gray(rng, low):
     image, values = picture(rng), np.linspace(low, low + 0.1, 64, dtype=np.float32)[None]
@@ -65,16 +56,6 @@ def test_attention_spans_its_own_range_over_gray(rng, low):
     prediction = Prediction(torch.zeros(2, 1, 64), torch.from_numpy(values), (32, 64))
     with_scale = pictures.attention_picture(image, prediction)
     assert np.abs(with_scale[:32, :64] - expected).max() < 4
-
-
-@pytest.mark.parametrize("size", [(2, 2000), (2000, 2), (30, 60)])
-def test_panels_show_every_color(rng, size):
-    names = tuple(f"long class {index}" for index in range(40))
-    space = LabelSpace(names, tuple((4 * index, 255 - index, 7) for index in range(40)))
-    tiles = dict.fromkeys(("input", "prediction", "errors"), picture(rng, *size))
-    shown = pictures.panel(tiles, space, 128)
-    assert colors_in(shown) >= {*space.colors, *ERROR_COLORS.values()}
-    assert (shown[:, :2] == 255).all()  # nothing is cut off
 
 
 # --- the report -------------------------------------------------------------------------------

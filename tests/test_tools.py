@@ -84,14 +84,6 @@ def test_problems_are_counted_and_named(check, folder, tmp_path):
     assert listed.startswith(f"1 image in {folder}/images\n")
 
 
-def test_a_target_needs_no_labels(check, folder):
-    Image.new("L", (20, 10)).save(folder / "images/gray.jpg")
-    output = check(0, "cityscapes", folder / "images")
-    assert "64x32 (3), 20x10 (1)" in output
-    assert "no label maps" in output
-    check(2, "gta5", folder / "images")
-
-
 # --- resize_data: training on what it writes is training on the original -----------------------
 
 
