@@ -123,7 +123,7 @@ def evaluate(
     stems = dict(zip(dataset.names, stems_of(dataset.names), strict=True))
     files = [*RESULTS, *(file for stem in stems.values() for file in outputs.files(stem).values())]
     inputs = [dataset.image_folder / name for name in stems] + [*map(dataset.label_file, stems)]
-    with outputs.open(files, inputs, [dataset.image_folder, dataset.label_folder]):
+    with outputs.open(files, inputs, [dataset.root, dataset.image_folder, dataset.label_folder]):
         predicted = predict_dataset(networks, dataset, options.batch_size, options.num_workers)
         for name, label, predictions in tqdm(predicted, "evaluation", len(dataset), unit="image"):
             counts = [confusion_matrix(p.classes, label, space.num_classes) for p in predictions]

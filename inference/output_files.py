@@ -62,8 +62,12 @@ class Outputs:
                 rename = "rename an image of this name, or predict them separately"
                 raise UserError(f"{self.folder / file} would be written twice\n  {rename}")
             if path in read or not within.isdisjoint(path.parents):
-                problem = f"{self.folder / file} would replace an input, or be read as an image"
+                problem = f"{self.folder / file} would lie among the data, or replace an input"
                 raise UserError(f"{problem}\n  choose another --snapshot_dir")
+        taken = [file for file in files if (self.folder / file).exists()]
+        if taken and not (self.folder / ".lock").exists():  # in a folder that is not ours
+            problem = f"{self.folder / taken[0]} would be replaced, and no evaluation wrote it"
+            raise UserError(f"{problem}\n  choose another --snapshot_dir")
         lock = lock_folder(self.folder)
         for parent in parents:
             (self.folder / parent).mkdir(parents=True, exist_ok=True)

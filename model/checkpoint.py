@@ -74,11 +74,8 @@ def load_network(
 ) -> tuple[SEANet, CheckpointInfo]:
     """Read a checkpoint of ours or of the original.
 
-    The last three arguments are for a file that does not describe itself; without them it has 2
-    branches, attention, and the input size 1024,512.
-
-    Returns:
-        The network on the CPU, and the file's description.
+    The network is on the CPU. The last three arguments are for a file that does not describe
+    itself; without them it has 2 branches, attention, and the input size 1024,512.
 
     Raises:
         UserError: the file cannot be used, or an argument contradicts it.

@@ -35,14 +35,10 @@ USABLE = "fcn8s_from_caffe.pth, torchvision's or Caffe's VGG-16, DeepLab-VGG, a 
 
 
 def initialize(network: SEANet, restore_from: str) -> str:
-    """Give a network its first weights; what a file does not hold keeps PyTorch's initialization.
+    """Give a network its first weights; return what was loaded and what was not, for the log.
 
-    Args:
-        network: changed in place.
-        restore_from: a path (see USABLE), ``torchvision`` to download, ``none`` for He's.
-
-    Returns:
-        What was loaded and what was not, for the log; a file that does not fit is a UserError.
+    ``restore_from`` is a path (see USABLE), ``torchvision`` to download, or ``none`` for He's; a file
+    that does not fit is a UserError. What it does not hold keeps PyTorch's initialization.
     """
     if restore_from == "none":
         he_initialize(network)

@@ -6,6 +6,7 @@ The two data sets go to data/demo, the results to Snap/demo; those of an earlier
 """
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -220,6 +221,7 @@ def main() -> None:
     """Draw, train three networks, compare two of them, and print what all have reached."""
     Parser(__doc__ or "").parse_args()
     commands = [TRAINING.format(name=name, option=VARIANTS[name]) for name in VARIANTS]
+    os.environ["OMP_NUM_THREADS"] = "1"  # the same numbers whatever the number of cores
     with lock_folder(RUNS):
         for old in (DATA, *(RUNS / name for name in ("Maps", *VARIANTS))):
             shutil.rmtree(old, ignore_errors=True)

@@ -17,7 +17,7 @@ from dataset.image_files import image_shape, read_label_ids
 from tools.check_data import data_parser, in_parallel, open_data
 from utils.command_line import size
 from utils.errors import UserError, exit_on_error
-from utils.files import whole_file
+from utils.files import lock_folder, whole_file
 
 
 def write(path: Path, size: tuple[int, int], pixels: Callable[[], NDArray[Any]]) -> None:
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if labelled:
             write(labels / label, data.size, lambda: read_label_ids(data.label_file(name)))
 
-    in_parallel(resize_pair, len(data))
+    with lock_folder(options.output):
+        in_parallel(resize_pair, len(data))
     target = f"--data_dir_val {options.folder} --data_dir_target"
     use = target if data.description.is_target else "--data_dir_source"
     print(f"train with: {use} {options.output} --input_size {{}},{{}}".format(*options.size))

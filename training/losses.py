@@ -19,15 +19,12 @@ class MaskedLoss(NamedTuple):
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, ignore_label: int = 255) -> MaskedLoss:
-    """Cross-entropy over the pixels that have a class.
+    """Summed cross-entropy in nats over the pixels that have a class, and their number.
 
     Args:
         logits: (B, C, H, W).
         labels: train ids, int64, (B, H, W).
         ignore_label: train id of the pixels to leave out.
-
-    Returns:
-        The summed cross-entropy in nats, and the number of pixels.
     """
     # Not reduction="sum": CUDA has no deterministic kernel for it.
     pixels = F.cross_entropy(logits.float(), labels, ignore_index=ignore_label, reduction="none")
@@ -37,17 +34,15 @@ def segmentation_loss(logits: Tensor, labels: Tensor, ignore_label: int = 255) -
 def self_ensembling_loss(
     student: Tensor, teacher: Tensor, attention: Tensor, threshold: float
 ) -> MaskedLoss:
-    """Squared difference of two class maps where the teacher's attention is high.
+    """Squared difference of two softmax maps where the teacher's attention is high.
+
+    It is averaged over the classes and summed over the kept cells, which are counted.
 
     Args:
         student: logits, (B, C, h, w).
         teacher: logits, (B, C, h, w); no gradient flows into them.
         attention: the teacher's attention, (B, 1, h, w), in (0, 1).
         threshold: grid cells with attention at or below it are left out.
-
-    Returns:
-        The difference of the softmax maps, averaged over the classes and summed over the kept
-        cells, and their number.
     """
     kept = attention > threshold  # (B, 1, h, w)
     target = torch.softmax(teacher.detach().float(), dim=1)

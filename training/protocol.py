@@ -1,9 +1,11 @@
 """Check that an experiment's options fit its data, and describe both in words."""
 
+import itertools
 import os
 from pathlib import Path
 
 from dataset.image_files import image_shape
+from dataset.segmentation_dataset import SPLITS
 from dataset.segmentation_dataset import SegmentationDataset as Data
 from training.options import TrainingOptions
 from utils.errors import UserError, counted
@@ -22,8 +24,8 @@ def check_experiment(
     if options.oracle and options.source_only:
         raise UserError("--oracle and --source_only are two baselines\n  train one after the other")
     place = Path(os.path.realpath(options.snapshot_dir))
-    for dataset in (source, target, val or target):
-        for folder in (dataset.image_folder, dataset.label_folder):
+    for dataset, split in itertools.product((source, target, val or target), SPLITS):
+        for folder in dataset.layout.folders(dataset.root, split):
             if place.is_relative_to(os.path.realpath(folder)):
                 remedy = f"choose one outside {folder}: its pictures would become images"
                 raise UserError(f"--snapshot_dir {place} lies in a folder of data\n  {remedy}")

@@ -54,7 +54,7 @@ def find_last(
         if cause and is_main:  # the next save must not keep it in place of the whole one
             os.replace(folder / LAST, folder / DAMAGED)
         return saved | {"warning": cause}
-    if cause:
+    if cause or (resume and (folder / names[-1]).exists()):
         raise UserError(f"{folder} has no whole checkpoint to continue from{cause}\n  {REMEDY}")
     return {}
 

@@ -107,16 +107,16 @@ class Run:
         if saved:
             device.restore_random_state(saved["random"][self.processes.rank], self.device)
             loaded = f"resumed at iteration {self.progress.iteration}{saved['warning']}"
-        self.log = Log(
-            self.folder, prefix, self.last_iteration, self.progress.iteration,
-            saved.get("records", []), options.tensorboard, self.is_main,
-        )  # fmt: skip
         self.heading = (
             f"== {environment(self.device)}, {self.processes.world_size} process(es)\n"
             f"options: {as_arguments(options)}\nprotocol: {sentence}\n"
             f"data: {protocol.count(options.input_size_target, source, target, val)}\n"
             f"weights: {loaded}"
         )
+        self.log = Log(
+            self.folder, prefix, self.last_iteration, self.progress.iteration,
+            saved.get("records", []), options.tensorboard, self.is_main,
+        )  # fmt: skip
         self.before: dict[str, Any] | None = None  # random state, within an iteration
         self.stopped_by: int | None = None
         self.started = time.monotonic()

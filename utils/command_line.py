@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import math
 import shlex
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
@@ -70,6 +71,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str) -> None:
         formatter = argparse.RawDescriptionHelpFormatter
         super().__init__(description=description, formatter_class=formatter, allow_abbrev=False)
+        if spec := getattr(sys.modules["__main__"], "__spec__", None):
+            self.prog = f"python -m {spec.name}"
 
     def error(self, message: str) -> NoReturn:
         """End the process."""

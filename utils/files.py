@@ -108,7 +108,7 @@ def load_tensors(path: str | Path) -> Any:
         pass
     raise UserError(
         f"{path} is not a checkpoint: {reason}\n"
-        "  give a state dict: tensors by name, saved with torch.save"
+        "  fetch it again, or give a state dict: tensors by name, saved with torch.save"
     )
 
 
