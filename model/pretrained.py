@@ -37,8 +37,8 @@ USABLE = "fcn8s_from_caffe.pth, torchvision's or Caffe's VGG-16, DeepLab-VGG, a 
 def initialize(network: SEANet, restore_from: str) -> str:
     """Give a network its first weights; return what was loaded and what was not, for the log.
 
-    ``restore_from`` is a path (see USABLE), ``torchvision`` to download, or ``none`` for He's. A file
-    that does not fit is a UserError; what it does not hold keeps PyTorch's initialization.
+    ``restore_from`` is a path (see USABLE), ``torchvision`` to download, or ``none`` for He's.
+    What a file does not hold keeps PyTorch's initialization; one that does not fit is a UserError.
     """
     if restore_from == "none":
         he_initialize(network)

@@ -82,6 +82,9 @@ TRAINING = {
     "output in a file": (lambda r: ["--snapshot_dir", r / IMAGE / "x"], "00001.png/x"),
     "output where none may write": (lambda r: ["--snapshot_dir", "/proc/run"], "/proc/run"),
     "output among the data": (lambda r: ["--snapshot_dir", r / "GTA5/labels/new"], "outside"),
+    "output in another split": (
+        lambda r: ["--snapshot_dir", r / "Cityscapes/leftImg8bit/train/new"], "outside",
+    ),
     "the same through a link": (linked, "outside"),
     "damaged checkpoint": (
         lambda r: [*written(r / "run/last.pth", b"x"), "--snapshot_dir", r / "run", "--resume"],

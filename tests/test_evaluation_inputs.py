@@ -14,7 +14,7 @@ import evaluation
 from dataset.labels import CLASSES_16, LabelSpace
 from inference.output_files import RESULTS, Outputs, stems_of
 from model.SEAN import SEANet
-from tests.runs import contents, run_main, save_network, scoring_words
+from tests.runs import contents, refusal, run_main, save_network, scoring_words
 from tests.test_evaluation import SIZE, read, run
 from tests.test_own_images import SPACE
 from tests.test_report import Page
@@ -61,6 +61,9 @@ def test_without_labels_it_predicts_and_says_so(void, small, cityscapes, tmp_pat
     folder.mkdir()
     for name in ("scores.json", "compare.json", "Evaluation.txt"):
         (folder / name).write_text("of an earlier run")
+    words = scoring_words(small / "plain.pth", data, folder, "--split", "test")
+    assert "no evaluation wrote it" in refusal(capsys, evaluation.main, *words)
+    (folder / ".lock").touch()
     files = "--save_panels --save_attention --save_confidence --save_label_ids --report".split()
     run(small / "plain.pth", data, folder, "--split", "test", "--batch_size", 2, *files)
     text, page = (folder / "Evaluation.txt").read_text(), (folder / "report.html").read_text()

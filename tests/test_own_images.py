@@ -29,7 +29,7 @@ PHOTOS = (
 )
 QUARTER_TURN = Image.Exif()
 QUARTER_TURN[0x0112] = 6  # stored a quarter turn to the left
-HARM = "would replace an input, or be read as an image"
+HARM = "would lie among the data, or replace an input"
 ENDINGS = ("", "_attention", "_color", "_confidence", "_overlay", "_panel")
 
 
