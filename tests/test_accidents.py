@@ -13,7 +13,7 @@ from model.SEAN import SEANet
 from tests.runs import contents, refusal, save_network, scoring_words, words
 
 IMAGE = "GTA5/images/00001.png"
-LABEL = "GTA5/labels/00001.png"
+LABEL, SPLIT = "GTA5/labels/00001.png", "Cityscapes/leftImg8bit/train"
 
 
 def written(path, content):
@@ -82,9 +82,7 @@ TRAINING = {
     "output in a file": (lambda r: ["--snapshot_dir", r / IMAGE / "x"], "00001.png/x"),
     "output where none may write": (lambda r: ["--snapshot_dir", "/proc/run"], "/proc/run"),
     "output among the data": (lambda r: ["--snapshot_dir", r / "GTA5/labels/new"], "outside"),
-    "output in another split": (
-        lambda r: ["--snapshot_dir", r / "Cityscapes/leftImg8bit/train/new"], "outside",
-    ),
+    "output in another split": (lambda r: ["--snapshot_dir", r / SPLIT / "new"], "outside"),
     "the same through a link": (linked, "outside"),
     "damaged checkpoint": (
         lambda r: [*written(r / "run/last.pth", b"x"), "--snapshot_dir", r / "run", "--resume"],
