@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from model.SEAN import SEANet
+from utils.command_line import Size
 from utils.errors import UserError
 from utils.files import load_tensors
 
@@ -29,7 +30,6 @@ PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # torch.compile and DataPara
 
 StateDict = dict[str, Tensor]
 Colors = tuple[tuple[int, int, int], ...]
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
