@@ -28,7 +28,7 @@ VARIANTS = {"source_only": "--source_only", "sean": "--color_matching", "oracle"
 TRAINING = """SEAN_GTA5.py {option} --snapshot_dir Snap/demo/{name} \\
     --data_dir_source data/demo/GTA5 --data_dir_target data/demo/Cityscapes --target_split train \\
     --restore_from none --width 0.125 --input_size 192,96 --input_size_target 256,128 \\
-    --batch_size 2 --learning_rate 1e-3 --lr_schedule poly --max_iters 700 --val_interval 350"""
+    --batch_size 2 --learning_rate 1e-3 --lr_schedule poly --max_iters 700"""
 EVALUATION = """evaluation.py --data_dir data/demo/Cityscapes --snapshot_dir Snap/demo/Maps \\
     --restore_from Snap/demo/sean/GTA_TeacherNet.pth --report --save_panels \\
     --compare Snap/demo/source_only/GTA_TeacherNet.pth"""
