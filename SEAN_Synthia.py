@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from dataset.cityscapes16_dataset import Cityscapes16Dataset
+from dataset.cityscapes_dataset import CITYSCAPES_16
 from dataset.labels import CLASSES_16
 from dataset.own_classes import read_classes
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.synthia_dataset import SYNTHIA
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
@@ -45,17 +46,18 @@ def main() -> None:
     # The data: labelled source images, target images without labels, labelled images to score on.
     size, target_list = options.input_size, options.data_list_target
     reading: Any = {"ignore_label": options.ignore_label, "own_classes": own_classes}
-    target = Cityscapes16Dataset(
-        options.data_dir_target, size, target_list, options.target_split, labels="none", **reading
-    )
-    source = target.with_labels("resized") if options.oracle else SynthiaDataset(
-        options.data_dir_source, size, options.data_list_source, **reading
+    target = SegmentationDataset(
+        CITYSCAPES_16, options.data_dir_target, size, target_list, options.target_split,
+        labels="none", **reading,
+    )  # fmt: skip
+    source = target.with_labels("resized") if options.oracle else SegmentationDataset(
+        SYNTHIA, options.data_dir_source, size, options.data_list_source, **reading
     )  # fmt: skip
     val = None  # photographs without label maps cannot be scored
     if options.data_dir_val or not target.is_plain_folder:
         adapts_to_val = options.target_split == "val" and options.data_dir_val is None
-        val = Cityscapes16Dataset(
-            options.data_dir_val or options.data_dir_target,
+        val = SegmentationDataset(
+            CITYSCAPES_16, options.data_dir_val or options.data_dir_target,
             size, target_list if adapts_to_val else None, "val", labels="own size", **reading,
         )  # fmt: skip
 

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from dataset.cityscapes16_dataset import Cityscapes16Dataset
-from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
 from dataset.own_classes import OwnClasses, read_classes
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
@@ -90,9 +89,9 @@ def main() -> None:
         predict_own_images(networks[0], images, outputs, size, options.batch_size)
         print("nothing was scored: own images have no labels")
         return
-    kind = Cityscapes16Dataset if space == CLASSES_16 else CityscapesDataset
+    kind = CITYSCAPES_16 if space == CLASSES_16 else CITYSCAPES
     source = options.data_dir, size, options.data_list, options.split
-    dataset = kind(*source, "none", options.ignore_label, own_classes=own)
+    dataset = SegmentationDataset(kind, *source, "none", options.ignore_label, own_classes=own)
     dataset = dataset.with_labels("own size") if dataset.has_labels() else dataset
     evaluate(networks, dataset, info, outputs, replace(options, precision=precision))
 

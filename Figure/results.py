@@ -11,9 +11,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.image_files import read_image
 from dataset.labels import CLASSES_19
+from dataset.segmentation_dataset import SegmentationDataset
 from inference.pictures import attention_over, color_map
 from inference.predict import predict_dataset
 from model.checkpoint import load_network
@@ -28,7 +29,9 @@ def main() -> None:
     """Put three target images below one another, with predictions, labels and attention."""
     loaded = [load_network(f"Snap/demo/{run}/GTA_TeacherNet.pth") for run in RUNS]
     networks = [network.eval() for network, _ in loaded]
-    data = CityscapesDataset("data/demo/Cityscapes", loaded[0][1].input_size, labels="own size")
+    data = SegmentationDataset(
+        CITYSCAPES, "data/demo/Cityscapes", loaded[0][1].input_size, labels="own size"
+    )
     rows = []
     for name, label, predictions in itertools.islice(predict_dataset(networks, data, 1, 0), COUNT):
         picture = read_image(data.image_folder / name)

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.gta5_dataset import GTA5
 from dataset.labels import CLASSES_19
 from dataset.loaders import make_loader, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
@@ -71,10 +71,12 @@ class PlainPath:
         self.device = choose_device(options.device)
         target, size = options.data_dir_target, options.input_size
         self.loaders = (
-            self.load(GTA5Dataset(options.data_dir_source, size), options.batch_size),
-            self.load(CityscapesDataset(target, size, labels="none"), options.batch_size),
+            self.load(SegmentationDataset(GTA5, options.data_dir_source, size), options.batch_size),
+            self.load(
+                SegmentationDataset(CITYSCAPES, target, size, labels="none"), options.batch_size
+            ),
         )
-        self.scored = self.load(CityscapesDataset(target, size, labels="own size"), 1)
+        self.scored = self.load(SegmentationDataset(CITYSCAPES, target, size, labels="own size"), 1)
         torch.manual_seed(options.seed)
         student = SEANet(NUM_CLASSES, width=options.width)
         place(student, self.device)

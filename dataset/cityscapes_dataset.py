@@ -8,10 +8,10 @@ Adaptation reads the images alone; label maps are needed only for scoring. Witho
 folder of photographs can take the place of Cityscapes.
 """
 
-import functools
+from dataclasses import replace
 
-from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
+from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19
+from dataset.segmentation_dataset import Description, Layout
 
 CITYSCAPES = Description(
     name="Cityscapes",
@@ -22,4 +22,6 @@ CITYSCAPES = Description(
     is_target=True,
 )
 
-CityscapesDataset = functools.partial(SegmentationDataset, CITYSCAPES)
+CITYSCAPES_16 = replace(
+    CITYSCAPES, name="Cityscapes with SYNTHIA's classes", label_space=CLASSES_16
+)

@@ -7,10 +7,8 @@
 The official ``split.mat`` can be given as a list file: its training images are used.
 """
 
-import functools
-
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
-from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout
 
 GTA5 = Description(
     name="GTA-5",
@@ -19,5 +17,3 @@ GTA5 = Description(
     label_space=CLASSES_19,
     label_ids=CITYSCAPES_IDS,
 )
-
-GTA5Dataset = functools.partial(SegmentationDataset, GTA5)

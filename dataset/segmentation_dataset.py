@@ -20,9 +20,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset.image_files import files_below, listed, pictures_below, read_image, read_label_ids
+from dataset.image_files import (
+    files_below,
+    listed,
+    pictures_below,
+    read_image,
+    read_label_ids,
+    resize_image,
+)
 from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace
-from dataset.transforms import resize_image
 from utils.errors import UserError, counted
 
 SPLITS = ("train", "val", "test")

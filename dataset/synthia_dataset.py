@@ -13,10 +13,8 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
       labels/0000000.png ...
 """
 
-import functools
-
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
-from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
+from dataset.segmentation_dataset import Description, Layout
 
 SYNTHIA = Description(
     name="SYNTHIA",
@@ -25,5 +23,3 @@ SYNTHIA = Description(
     label_space=CLASSES_16,
     label_ids=SYNTHIA_IDS,
 )
-
-SynthiaDataset = functools.partial(SegmentationDataset, SYNTHIA)

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dataset.image_files import image_shape
+from dataset.image_files import image_shape, resize_image
 from dataset.loaders import Batch, make_loader, sequential_batches
 from dataset.segmentation_dataset import SegmentationDataset
-from dataset.transforms import resize_image
 from inference.metrics import confusion_matrix
 from model.SEAN import network_input
 from utils.errors import UserError

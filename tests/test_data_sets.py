@@ -12,13 +12,12 @@ import torch
 from PIL import Image
 from torchvision.datasets import Cityscapes
 
-from dataset.cityscapes16_dataset import CITYSCAPES_16, Cityscapes16Dataset
-from dataset.cityscapes_dataset import CITYSCAPES, CityscapesDataset
-from dataset.gta5_dataset import GTA5, GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
+from dataset.gta5_dataset import GTA5
 from dataset.image_files import files_below, read_list
 from dataset.labels import CITYSCAPES_IDS, CLASSES_19
 from dataset.segmentation_dataset import Description, Layout, SegmentationDataset
-from dataset.synthia_dataset import SYNTHIA, SynthiaDataset
+from dataset.synthia_dataset import SYNTHIA
 from model.SEAN import network_input
 from tests import fixture
 from tests.reference import golden
@@ -26,8 +25,8 @@ from utils.errors import UserError
 
 SIZE = (40, 24)
 DATASETS = {
-    "gta5": (GTA5Dataset, CityscapesDataset),
-    "synthia": (SynthiaDataset, Cityscapes16Dataset),
+    "gta5": (GTA5, CITYSCAPES),
+    "synthia": (SYNTHIA, CITYSCAPES_16),
 }
 
 
@@ -50,7 +49,9 @@ def test_samples_are_the_originals(kind, domain, tmp_path):
     paths, arrays = fixture.write_reference_dataset(tmp_path, kind), golden(kind)
     use = "own size" if domain == "target" else "resized"
     opened = DATASETS[kind][domain == "target"]
-    sample = opened(paths[domain], (160, 96), paths[f"{domain}_list"], labels=use)[0]
+    sample = SegmentationDataset(
+        opened, paths[domain], (160, 96), paths[f"{domain}_list"], labels=use
+    )[0]
     ours = network_input(torch.from_numpy(sample.image[None]))[0].numpy()
     difference = np.abs(ours - arrays[f"{domain}0_image"])
     assert difference.max() <= 1
@@ -65,7 +66,7 @@ def test_labels_are_resized_to_the_nearest(tmp_path, rng, ignore_label):
     ids = rng.integers(0, 35, (47, 84), np.uint8)
     write(tmp_path / "images/1.png", np.zeros((30, 50, 3), np.uint8))
     write(tmp_path / "labels/1.png", ids)
-    sample = GTA5Dataset(tmp_path, SIZE, ignore_label=ignore_label)[0]
+    sample = SegmentationDataset(GTA5, tmp_path, SIZE, ignore_label=ignore_label)[0]
     assert sample.label.shape == sample.image.shape[1:] == (24, 40)
     for y, x in np.ndindex(24, 40):
         label_id = ids[int((y + 0.5) * 47 / 24), int((x + 0.5) * 84 / 40)]
@@ -79,7 +80,7 @@ def test_images_belong_to_label_maps_by_suffix_and_subfolder(tmp_path):
         ids = np.full((30, 50), (26, 7)[index], np.uint8)
         write(tmp_path / f"gtFine/val/city/{stem}_gtFine_labelIds.png", ids)
     write(tmp_path / "leftImg8bit/val/city/thumbnail.png", gray)
-    dataset = CityscapesDataset(tmp_path, SIZE, labels="own size")
+    dataset = SegmentationDataset(CITYSCAPES, tmp_path, SIZE, labels="own size")
     assert dataset.names == ["city/a_leftImg8bit.jpg", "city/b_leftImg8bit.jpg"]
     for sample, level, name in zip(dataset, (150, 50), ("road", "car"), strict=True):
         assert np.abs(sample.image.astype(int) - level).max() <= 2
@@ -91,14 +92,14 @@ def test_list_file_gives_images_and_order(tmp_path, start):
     write_gta5(tmp_path, ("day/1.png", "dusk/1.png", "dusk/2.png"))
     list_file = tmp_path / "list.txt"
     list_file.write_text(f"{start.format(root=tmp_path)}dusk/1.png\n\nday/1.png\n")
-    dataset = GTA5Dataset(tmp_path, SIZE, list_file)
+    dataset = SegmentationDataset(GTA5, tmp_path, SIZE, list_file)
     assert dataset.names == ["dusk/1.png", "day/1.png"]
     assert [np.unique(sample.image).tolist() for sample in dataset] == [[20], [10]]
     outside = f"which is not in {tmp_path / 'images'}"
     for entry, problem in (("dusk/1.png", "twice"), ("../labels/day/1.png", outside)):
         list_file.write_text(f"dusk/1.png\n{entry}\n")
         with pytest.raises(UserError, match=re.escape(f"list.txt names {entry}, {problem}\n")):
-            GTA5Dataset(tmp_path, SIZE, list_file)
+            SegmentationDataset(GTA5, tmp_path, SIZE, list_file)
 
 
 LISTS = "  b.png \r\n\n\ta\\a.png\r\n", "./b.png\r\na/a.png\r\n"
@@ -129,13 +130,13 @@ def test_what_is_left_out_is_hidden_or_counted(tmp_path, capsys):
     for name in (*hidden, "b/2.HEIC", "4.gif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert CityscapesDataset(tmp_path, SIZE, labels="none").names == ["a/1.png"]
+    assert SegmentationDataset(CITYSCAPES, tmp_path, SIZE, labels="none").names == ["a/1.png"]
     warning = f"warning: 2 pictures left out, such as {tmp_path}/4.gif; convert to PNG\n"
     assert capsys.readouterr().err == warning
 
 
 def test_with_labels_changes_how_label_maps_are_read_and_nothing_else(tmp_path):
-    dataset = GTA5Dataset(write_gta5(tmp_path), SIZE, labels="none", ignore_label=200)
+    dataset = SegmentationDataset(GTA5, write_gta5(tmp_path), SIZE, labels="none", ignore_label=200)
     other = dataset.with_labels("own size")
     assert (other[0].label.shape, dataset[0].label) == ((30, 50), None)
     assert (other.names, other.size, other.ignore_label) == (dataset.names, SIZE, 200)
@@ -149,10 +150,13 @@ def test_with_labels_changes_how_label_maps_are_read_and_nothing_else(tmp_path):
 
 def test_a_plain_folder_has_no_labels_and_serves_a_target_alone(tmp_path):
     write(tmp_path / "a/1.png", np.zeros((30, 50, 3), np.uint8))
-    plain = CityscapesDataset(tmp_path, SIZE, labels="none")
+    plain = SegmentationDataset(CITYSCAPES, tmp_path, SIZE, labels="none")
     assert (plain.names, plain.is_plain_folder, plain.has_labels()) == (["a/1.png"], True, False)
     assert pickle.loads(pickle.dumps(plain)).is_plain_folder
-    for refused in (lambda: plain.with_labels("own size"), lambda: GTA5Dataset(tmp_path, SIZE)):
+    for refused in (
+        lambda: plain.with_labels("own size"),
+        lambda: SegmentationDataset(GTA5, tmp_path, SIZE),
+    ):
         with pytest.raises(UserError, match=re.escape(f"no images under {tmp_path}\n")):
             refused()
 
@@ -164,7 +168,9 @@ def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, rng, plain):
     held[0x0112] = 3  # upside down
     folder = tmp_path if plain else tmp_path / "leftImg8bit/val"
     write(folder / "a_leftImg8bit.png", pixels, exif=held)
-    image = CityscapesDataset(tmp_path, SIZE, labels="none")[0].image.transpose(1, 2, 0)
+    image = SegmentationDataset(CITYSCAPES, tmp_path, SIZE, labels="none")[0].image.transpose(
+        1, 2, 0
+    )
     np.testing.assert_array_equal(image, pixels[::-1, ::-1] if plain else pixels)
 
 

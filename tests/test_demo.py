@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.gta5_dataset import GTA5
 from dataset.labels import CLASSES_19, SYNTHIA_IDS
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.synthia_dataset import SYNTHIA
 from tests.runs import contents
 from tools import demo
 
@@ -24,13 +25,13 @@ def test_every_class_is_in_many_scenes_in_register_with_the_image():
         assert steps[edges].mean() > 1.5 * steps[np.roll(edges, shift, axis=2)].mean()
 
 
-@pytest.mark.parametrize(("kind", "data_set"), [("gta5", GTA5Dataset), ("synthia", SynthiaDataset)])
+@pytest.mark.parametrize(("kind", "data_set"), [("gta5", GTA5), ("synthia", SYNTHIA)])
 def test_files_are_stored_as_published_and_always_the_same(tmp_path, kind, data_set):
     for folder in ("once", "again"):
         demo.write_demo(tmp_path / folder, kind, 3, 2, SIZE)
     assert contents(tmp_path / "once") == contents(tmp_path / "again")
     _, drawn = demo.draw_scene(np.random.default_rng((0, 1)), SIZE, "render")
-    label = data_set(tmp_path / "once" / kind.upper(), SIZE)[1].label
+    label = SegmentationDataset(data_set, tmp_path / "once" / kind.upper(), SIZE)[1].label
     if kind == "gta5":
         assert Image.open(tmp_path / "once/GTA5/labels/00002.png").mode == "P"
         assert (label == drawn).all()

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 import evaluation
-from dataset.cityscapes_dataset import CityscapesDataset
+from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.labels import CITYSCAPES_IDS, CLASSES_16, LEFT_OUT_OF_13
+from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import load_network
 from model.SEAN import SEANet, network_input
 from tests.reference import as_tensors, fixture
@@ -43,7 +44,7 @@ def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPath
     """
     network = SEANet(request.param)
     network.load_state_dict(as_tensors(fixture.reference_state(request.param)))
-    samples = CityscapesDataset(cityscapes, SIZE, labels="none")
+    samples = SegmentationDataset(CITYSCAPES, cityscapes, SIZE, labels="none")
     images = torch.stack([torch.from_numpy(sample.image) for sample in samples])
     with torch.no_grad():
         logits = network(network_input(images)).logits

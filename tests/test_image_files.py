@@ -9,8 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dataset.image_files import read_image, read_label_ids
-from dataset.transforms import resize_image
+from dataset.image_files import read_image, read_label_ids, resize_image
 from model.SEAN import network_input
 from utils.errors import UserError
 

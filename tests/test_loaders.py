@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.gta5_dataset import GTA5
 from dataset.loaders import (
     EpochSampler,
     make_loader,
     sequential_batches,
 )
-from dataset.segmentation_dataset import Sample
+from dataset.segmentation_dataset import Sample, SegmentationDataset
 from tests.runs import ROOT
 from utils.errors import UserError
 
@@ -100,14 +100,14 @@ def test_sequential_batches_cover_each_sample_once(length, size):
 
 @pytest.fixture
 def dataset(domains):
-    return GTA5Dataset(domains / "GTA5", (24, 16))
+    return SegmentationDataset(GTA5, domains / "GTA5", (24, 16))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
     root = shutil.copytree(dataset.root, tmp_path / "GTA5")
     (root / "images/00002.png").write_bytes(b"")
-    spoilt = GTA5Dataset(root, (24, 16))
+    spoilt = SegmentationDataset(GTA5, root, (24, 16))
     with pytest.raises(UserError) as expected:
         spoilt[1]
     loader = make_loader(spoilt, [[0], [2, 1, 3], [4]], workers, "cpu")

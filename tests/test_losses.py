@@ -9,8 +9,9 @@ import torch
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from dataset.gta5_dataset import GTA5Dataset
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.gta5_dataset import GTA5
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.synthia_dataset import SYNTHIA
 from model.pretrained import initialize
 from model.SEAN import SEANet
 from model.teacher import make_teacher
@@ -20,7 +21,7 @@ from tests.reference import CLASSES, golden, reference_network
 from training.losses import segmentation_loss, self_ensembling_loss
 from training.train_step import DomainBatch, make_optimizer, set_learning_rate, train_step
 
-SOURCES = {"gta5": GTA5Dataset, "synthia": SynthiaDataset}
+SOURCES = {"gta5": GTA5, "synthia": SYNTHIA}
 OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 
 
@@ -77,7 +78,9 @@ def test_self_ensembling_loss(rng, threshold):
 @pytest.mark.parametrize("source", SOURCES)
 def test_segmentation_loss_is_the_originals(tmp_path, source):
     paths = fixture.write_reference_dataset(tmp_path, source)
-    label = SOURCES[source](paths["source"], (160, 96), paths["source_list"])[1].label  # image 2
+    label = SegmentationDataset(SOURCES[source], paths["source"], (160, 96), paths["source_list"])[
+        1
+    ].label  # image 2
     logits = torch.from_numpy(golden(source)["forward_64x96_logits"])
     logits = F.interpolate(logits, size=(96, 160), mode="bilinear")
     loss = segmentation_loss(logits, torch.from_numpy(label)[None].long()).mean()

@@ -9,10 +9,11 @@ from PIL import Image
 
 import evaluation
 import SEAN_GTA5
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.gta5_dataset import GTA5
 from dataset.labels import LabelSpace
 from dataset.own_classes import read_classes
+from dataset.segmentation_dataset import SegmentationDataset
 from examples.own_classes.draw import draw
 from tests.runs import ROOT, refusal, run_main, scoring_words, words
 from tests.test_metrics import naive_iou
@@ -87,8 +88,8 @@ def test_data_sets_of_the_file(start, tmp_path, rng):
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
     write_pair(tmp_path, "photos/val/1_photo.png", "photos/val/1_ids.png", annotated)
-    source = GTA5Dataset(tmp_path, (40, 24), own_classes=own)
-    target = CityscapesDataset(tmp_path, (40, 24), labels="own size", own_classes=own)
+    source = SegmentationDataset(GTA5, tmp_path, (40, 24), own_classes=own)
+    target = SegmentationDataset(CITYSCAPES, tmp_path, (40, 24), labels="own size", own_classes=own)
     assert (source.names, target.names) == (["a/1.png"], ["1_photo.png"])
     for data_set, ids, meaning in (
         (source, rendered, {1: 0, 400: 1, 65535: 1, 0: 2}),
@@ -106,7 +107,7 @@ def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
     city = "leftImg8bit/val/x_leftImg8bit.png", "gtFine/val/x_gtFine_labelIds.png"
     for folder, files in (("city", city), ("plain", ("images/x.png", "labels/x.png"))):
         write_pair(tmp_path / folder, *files, np.full((8, 8), 7, np.uint8))
-        assert len(CityscapesDataset(tmp_path / folder, (8, 8), own_classes=own)) == 1
+        assert len(SegmentationDataset(CITYSCAPES, tmp_path / folder, (8, 8), own_classes=own)) == 1
 
 
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.gta5_dataset import GTA5
 from dataset.labels import CITYSCAPES_IDS
-from dataset.synthia_dataset import SynthiaDataset
+from dataset.segmentation_dataset import SegmentationDataset
+from dataset.synthia_dataset import SYNTHIA
 from tests.runs import contents, refusal, run_main
 from tools import check_data, resize_data
 from tools.demo import write_demo
@@ -108,14 +109,14 @@ def resized(kind, folder, *more):
     return run_main(resize_data.main, *words)
 
 
-OPENED = {"GTA5": GTA5Dataset, "SYNTHIA": SynthiaDataset, "Cityscapes": CityscapesDataset}
+OPENED = {"GTA5": GTA5, "SYNTHIA": SYNTHIA, "Cityscapes": CITYSCAPES}
 
 
 @pytest.mark.parametrize("folder", OPENED)
 def test_samples_are_those_of_the_original(folder, data):
     assert resized(folder.lower(), data / folder) == 0
-    ours = OPENED[folder](data / "small", SIZE)
-    original = OPENED[folder](data / folder, SIZE)
+    ours = SegmentationDataset(OPENED[folder], data / "small", SIZE)
+    original = SegmentationDataset(OPENED[folder], data / folder, SIZE)
     assert ours.names == original.names
     for one, other in zip(ours, original, strict=True):
         assert one.image.tobytes() == other.image.tobytes()
@@ -132,7 +133,9 @@ def test_photographs_are_turned_upright_and_become_png(data):
     picture.save(data / "photos/a/1.jpg", exif=turned)
     assert resized("cityscapes", data / "photos") == 0
     folders = data / "photos", data / "small"
-    original, ours = (CityscapesDataset(folder, SIZE, labels="none") for folder in folders)
+    original, ours = (
+        SegmentationDataset(CITYSCAPES, folder, SIZE, labels="none") for folder in folders
+    )
     assert ours.names == ["a/1.png"]
     np.testing.assert_array_equal(ours[0].image, original[0].image)
 

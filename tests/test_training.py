@@ -11,8 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import SEAN_GTA5
 import SEAN_Synthia
-from dataset.cityscapes_dataset import CityscapesDataset
-from dataset.gta5_dataset import GTA5Dataset
+from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.gta5_dataset import GTA5
+from dataset.segmentation_dataset import SegmentationDataset
 from model.SEAN import network_input
 from tests.runs import LOG, metrics, train, trained
 from training.batches import DomainBatches
@@ -43,8 +44,8 @@ def test_the_experiments_are_the_papers(script, threshold):
 
 @pytest.fixture
 def data(domains):
-    target = CityscapesDataset(domains / "Cityscapes", SIZE, labels="none")
-    return GTA5Dataset(domains / "GTA5", SIZE), target
+    target = SegmentationDataset(CITYSCAPES, domains / "Cityscapes", SIZE, labels="none")
+    return SegmentationDataset(GTA5, domains / "GTA5", SIZE), target
 
 
 def make(data, **changes):
@@ -106,7 +107,7 @@ def test_what_a_resumed_run_must_have_in_common(data, tmp_path):
     moved = dataclasses.replace(options, data_dir_source="elsewhere", max_hours=1.0, device="cuda")
     assert fixed_values(moved, {"processes": 1}, source=source, target=target) == first
     (tmp_path / "list.txt").write_text("\n".join(reversed(source.names)))
-    reordered = GTA5Dataset(source.root, SIZE, tmp_path / "list.txt")
+    reordered = SegmentationDataset(GTA5, source.root, SIZE, tmp_path / "list.txt")
     target.table = target.table | {7: 1}
     louder = dataclasses.replace(options, noise=1.0)
     second = fixed_values(louder, {"processes": 2}, source=reordered, target=target)

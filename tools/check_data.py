@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from dataset.cityscapes16_dataset import CITYSCAPES_16
-from dataset.cityscapes_dataset import CITYSCAPES
+from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
 from dataset.gta5_dataset import GTA5
 from dataset.image_files import read_image, read_label_ids
 from dataset.loaders import available_cores
