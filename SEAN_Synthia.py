@@ -6,13 +6,10 @@ One iteration of the method is `train_step` in training/train_step.py, the netwo
 model/SEAN.py. What happens between two iterations is in training/run.py.
 """
 
-from typing import Any
-
 import torch
 
 from dataset.cityscapes_dataset import CITYSCAPES_16
-from dataset.labels import CLASSES_16
-from dataset.own_classes import read_classes
+from dataset.own_classes import with_classes
 from dataset.segmentation_dataset import SegmentationDataset
 from dataset.synthia_dataset import SYNTHIA
 from model.pretrained import initialize
@@ -33,32 +30,31 @@ EXPERIMENT = TrainingOptions(data_dir_source="data/SYNTHIA", attention_threshold
 def main() -> None:
     """Read the command line and train."""
     options = read_options(EXPERIMENT, "SYNTHIA to Cityscapes.")
-    own_classes = read_classes(options.classes) if options.classes else None
+    source_kind, target_kind = with_classes(options.classes, SYNTHIA, CITYSCAPES_16)
 
     # The networks: the teacher starts as a copy of the student.
     torch.manual_seed(options.seed)
     attends = not (options.source_only or options.oracle or options.no_attention)
-    num_classes = options.num_classes or (own_classes or CLASSES_16).num_classes
+    num_classes = options.num_classes or target_kind.label_space.num_classes
     student = SEANet(num_classes, options.classifier_branches, attends, options.width)
     loaded = initialize(student, initial_weights(options))
     teacher = make_teacher(student)
 
     # The data: labelled source images, target images without labels, labelled images to score on.
-    size, target_list = options.input_size, options.data_list_target
-    reading: Any = {"ignore_label": options.ignore_label, "own_classes": own_classes}
+    size, target_list, ignored = options.input_size, options.data_list_target, options.ignore_label
     target = SegmentationDataset(
-        CITYSCAPES_16, options.data_dir_target, size, target_list, options.target_split,
-        labels="none", **reading,
+        target_kind, options.data_dir_target, size, target_list, options.target_split,
+        labels="none", ignore_label=ignored,
     )  # fmt: skip
     source = target.with_labels("resized") if options.oracle else SegmentationDataset(
-        SYNTHIA, options.data_dir_source, size, options.data_list_source, **reading
+        source_kind, options.data_dir_source, size, options.data_list_source, ignore_label=ignored
     )  # fmt: skip
     val = None  # photographs without label maps cannot be scored
     if options.data_dir_val or not target.is_plain_folder:
         adapts_to_val = options.target_split == "val" and options.data_dir_val is None
         val = SegmentationDataset(
-            CITYSCAPES_16, options.data_dir_val or options.data_dir_target,
-            size, target_list if adapts_to_val else None, "val", labels="own size", **reading,
+            target_kind, options.data_dir_val or options.data_dir_target, size,
+            target_list if adapts_to_val else None, "val", "own size", ignored,
         )  # fmt: skip
 
     with Run("Synthia", options, student, teacher, source, target, val, loaded) as run:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
 from dataset.labels import CLASSES_16, LABEL_SPACES, LEFT_OUT_OF_13, LabelSpace
-from dataset.own_classes import OwnClasses, read_classes
+from dataset.own_classes import with_classes
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset
 from inference.metrics import confusion_matrix, mean_iou
 from inference.output_files import KINDS, RESULTS, Outputs, stems_of
@@ -63,7 +63,7 @@ def main() -> None:
     options = read_options(EvaluationOptions(), "Score or apply a checkpoint.")
     device = choose_device(options.device)
     precision = choose_precision(options.precision, device)
-    own = read_classes(options.classes) if options.classes else None
+    own = with_classes(options.classes, CITYSCAPES)[0].label_space if options.classes else None
     attention = False if options.no_attention else None
     given = options.num_classes, options.classifier_branches, attention, options.input_size
     paths = [options.compare, options.restore_from] if options.compare else [options.restore_from]
@@ -89,19 +89,19 @@ def main() -> None:
         predict_own_images(networks[0], images, outputs, size, options.batch_size)
         print("nothing was scored: own images have no labels")
         return
-    kind = CITYSCAPES_16 if space == CLASSES_16 else CITYSCAPES
+    (kind,) = with_classes(options.classes, CITYSCAPES_16 if space == CLASSES_16 else CITYSCAPES)
     source = options.data_dir, size, options.data_list, options.split
-    dataset = SegmentationDataset(kind, *source, "none", options.ignore_label, own_classes=own)
+    dataset = SegmentationDataset(kind, *source, "none", options.ignore_label)
     dataset = dataset.with_labels("own size") if dataset.has_labels() else dataset
     evaluate(networks, dataset, info, outputs, replace(options, precision=precision))
 
 
 def choose_classes(
-    options: EvaluationOptions, path: str, own: OwnClasses | None, network: SEANet,
+    options: EvaluationOptions, path: str, own: LabelSpace | None, network: SEANet,
     info: CheckpointInfo,
 ) -> tuple[LabelSpace, Size]:  # fmt: skip
     """Return the classes and input size of a checkpoint; UserError if the data has others."""
-    space = own.label_space if own else LABEL_SPACES.get(network.num_classes)
+    space = own or LABEL_SPACES.get(network.num_classes)
     if options.images is not None and info.names and own is None:
         space = LabelSpace(info.names, info.colors)
     if space and space.num_classes == network.num_classes and info.names in ((), space.names):

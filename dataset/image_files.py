@@ -19,7 +19,7 @@ import scipy.io
 import torch
 from kornia_rs.io import decode_image_png_u8, decode_image_png_u16
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch.nn import functional as F
 
 from utils.errors import UserError, counted
@@ -144,10 +144,20 @@ def read_label_ids(path: Path) -> NDArray[Any]:
         return np.asarray(picture).astype(np.uint8)
 
 
-def image_shape(path: Path) -> tuple[int, int]:
-    """Return the height and width of an image without decoding it."""
+def is_label_map(path: Path) -> bool:
+    """Return whether a PNG file has 2 to 64 colors or ids, as no photograph has."""
+    with _opened(path) as (data, picture):
+        values: Any = picture.getcolors(64) or ()
+        if data[24] == 16:  # of which Pillow keeps the high byte
+            values = np.unique(read_label_ids(path))
+        return 2 <= len(values) <= 64
+
+
+def image_shape(path: Path, upright: bool = False) -> tuple[int, int]:
+    """Return the height and width of an image without decoding it; see `read_image`."""
     with _opened(path) as (_, picture):
-        return picture.height, picture.width
+        is_turned = upright and picture.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return picture.size if is_turned else picture.size[::-1]
 
 
 def resize_image(

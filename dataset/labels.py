@@ -37,6 +37,9 @@ _CLASSES: dict[str, tuple[Color, int, int | None]] = {
 
 CITYSCAPES_IDS = {name: label_id for name, (_, label_id, _) in _CLASSES.items()}
 SYNTHIA_IDS = {name: label_id for name, (_, _, label_id) in _CLASSES.items() if label_id}
+CITYSCAPES_KNOWN, SYNTHIA_KNOWN = frozenset(range(35)), frozenset(range(23))
+"""All label ids that files hold, also of what belongs to none of the classes."""
+TRAIN_IDS = frozenset((*range(len(_CLASSES)), IGNORE_LABEL))
 
 
 @dataclass(frozen=True)

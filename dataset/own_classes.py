@@ -20,23 +20,27 @@ Without ``source`` (or ``target``), the folders are those of the script's own da
 """
 
 from collections.abc import Collection
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dataset.labels import LabelSpace
-from dataset.segmentation_dataset import Layout, OwnClasses
+from dataset.segmentation_dataset import Description, Layout
 from utils.errors import UserError
 
-DOMAINS = ("source", "target")
 
+def with_classes(path: str | None, *descriptions: Description) -> tuple[Description, ...]:
+    """Return descriptions of sources and targets with a file's classes, label ids and folders.
 
-def read_classes(path: str | Path) -> OwnClasses:
-    """Read and check a classes file; a message about a mistake names the file and key."""
+    Without a file they are as given. UserError about a mistake names the file and key.
+    """
+    if path is None:
+        return descriptions
     try:
-        return _own_classes(str(path), yaml.safe_load(Path(path).read_text("utf-8-sig")))
+        content = yaml.safe_load(Path(path).read_text("utf-8-sig"))
+        return tuple(_described(path, content, description) for description in descriptions)
     except UserError as error:
         raise UserError(f"{path}, {error}\n  dataset/own_classes.py has an example") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -44,8 +48,8 @@ def read_classes(path: str | Path) -> OwnClasses:
         raise UserError(f"cannot read {path}: {reason}\n  give --classes a YAML file") from None
 
 
-def _own_classes(path: str, content: Any) -> OwnClasses:
-    _check_keys(content, "the file", ("classes",), ("classes", *DOMAINS))
+def _described(path: str, content: Any, description: Description) -> Description:
+    _check_keys(content, "the file", ("classes",), ("classes", "source", "target"))
     _check_keys(content["classes"], "classes")
     names = tuple(content["classes"])
     _need(2 <= len(names) <= 255, f"classes: {len(names)} instead of 2 to 255")  # 8 bits
@@ -62,9 +66,14 @@ def _own_classes(path: str, content: Any) -> OwnClasses:
                 owner = owners.setdefault((kind, own), name)
                 _need(owner == name, f"{key}: {own} is given to {owner} already")
             numbers[kind][name] = found
-    colors = tuple((red, green, blue) for red, green, blue in numbers.pop("color").values())
-    layouts = {domain: _layout(content[domain], domain) for domain in DOMAINS if domain in content}
-    return OwnClasses(path, LabelSpace(names, colors), numbers, layouts)
+    colors = tuple((red, green, blue) for red, green, blue in numbers["color"].values())
+    stated = {domain: _layout(content[domain], domain) for domain in content.keys() - {"classes"}}
+    domain = "target" if description.is_target else "source"
+    usual = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
+    return replace(
+        description, guide=path, label_space=LabelSpace(names, colors), known_ids=frozenset(),
+        label_ids=numbers[domain], layouts=(stated[domain],) if domain in stated else usual,
+    )  # fmt: skip
 
 
 def _need(condition: bool, problem: str) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import copy
 import glob
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,13 @@ from dataset.image_files import (
     read_label_ids,
     resize_image,
 )
-from dataset.labels import IGNORE_LABEL, LabelIds, LabelSpace
+from dataset.labels import IGNORE_LABEL, TRAIN_IDS, LabelIds, LabelSpace
+from dataset.photographs import check_photographs
 from utils.errors import UserError, counted
 
 SPLITS = ("train", "val", "test")
+LOOKED_AT = 5  # label maps of each data set, at its start
+SAME_ASPECT = 0.03  # relative difference; a few of GTA-5's label maps have another size
 
 LabelUse = Literal["none", "resized", "own size"]  # to adapt to, to train on, to score
 
@@ -71,29 +74,7 @@ class Description:
     label_space: LabelSpace
     label_ids: LabelIds
     is_target: bool = False  # networks adapt to it, so that it may come without label maps
-
-
-class OwnClasses(NamedTuple):
-    """The content of a classes file (own_classes.py)."""
-
-    path: str
-    label_space: LabelSpace
-    label_ids: Mapping[str, LabelIds]  # of "source" and "target"
-    layouts: Mapping[str, Layout]  # of those whose folders the file states
-
-    @property
-    def num_classes(self) -> int:
-        """Number of classes."""
-        return self.label_space.num_classes
-
-    def describe(self, description: Description) -> Description:
-        """Return the description of a source or target with these classes, ids and folders."""
-        domain = "target" if description.is_target else "source"
-        layouts = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
-        if domain in self.layouts:
-            layouts = (self.layouts[domain],)
-        own = replace(description, label_space=self.label_space, label_ids=self.label_ids[domain])
-        return replace(own, layouts=layouts, guide=self.path)
+    known_ids: frozenset[int] = frozenset()  # all that label maps may hold; empty if any
 
 
 class Sample(NamedTuple):
@@ -116,9 +97,8 @@ class SegmentationDataset(Dataset[Sample]):
         split: str = "val",
         labels: LabelUse = "resized",
         ignore_label: int = IGNORE_LABEL,  # train id of pixels that belong to no class
-        own_classes: OwnClasses | None = None,  # instead of the description's classes and folders
     ) -> None:
-        self.description = own_classes.describe(description) if own_classes else description
+        self.description = description
         self.root = Path(root)
         self.size = size
         self.split = split
@@ -138,6 +118,11 @@ class SegmentationDataset(Dataset[Sample]):
         self.names = names or pictures_below(self.image_folder, self.layout.image_suffix)
         if not self.names:
             raise self._no_images()
+        if self.is_plain_folder:
+            layouts = [layout for layout in description.layouts if "{split}" in layout.images]
+            pairs = [layout.folders(Path(), split) for layout in layouts for split in SPLITS]
+            folders = [folder.as_posix() for kind in zip(*pairs, strict=True) for folder in kind]
+            check_photographs(self.root, self.names, folders)
         self._check_labels()
 
     def with_labels(self, use: LabelUse) -> SegmentationDataset:
@@ -152,22 +137,51 @@ class SegmentationDataset(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         name = self.names[index]
-        # Cameras may store photographs on their side; published data sets are used as they are.
-        image = read_image(self.image_folder / name, upright=self.is_plain_folder)
         exact = self.labels == "own size"  # scored images are resized exactly as by the original
-        label = None if self.labels == "none" else self._read_label(self.label_file(name))
+        ids = None if self.labels == "none" else read_label_ids(self.label_file(name))
+        image = self.picture(name, None if ids is None else ids.shape)
+        label = None if ids is None else self._train_ids(name, ids)
         return Sample(resize_image(image, self.size, exact), label, name)
 
-    def _read_label(self, path: Path) -> NDArray[np.uint8]:
-        ids = read_label_ids(path)
+    def picture(self, name: str, label_shape: Sequence[int] | None = None) -> NDArray[np.uint8]:
+        """Read an image, RGB, (H, W, 3).
+
+        Cameras may store photographs on their side. Those of a plain folder are turned upright,
+        others only if then alone they have the aspect ratio of their label map, (H, W). UserError
+        if neither has.
+        """
+        path = self.image_folder / name
+        image = read_image(path, upright=self.is_plain_folder)
+        if label_shape is None or _same_aspect(image.shape, label_shape):
+            return image
+        image = read_image(path, upright=True)
+        if not _same_aspect(image.shape, label_shape):
+            sizes = "{1}x{0}".format(*image.shape), "{1}x{0}".format(*label_shape)
+            what = f"{path} is {sizes[0]}, its label map {self.label_file(name)} {sizes[1]}"
+            raise UserError(f"{what}\n  turn or cut one of them, or leave both out by a list")
+        return image
+
+    def id_problem(self, ids: NDArray[Any]) -> str:
+        """Say why a label map, (H, W), does not hold the data set's label ids; or return ''."""
+        found, known = set(np.unique(ids).tolist()), self.description.known_ids
+        unknown = np.mean(~np.isin(ids, list(self.table)))
+        trained = found <= TRAIN_IDS and len(found) > 1 and unknown > 0.5
+        if not known or not (found - known or trained):
+            return ""
+        kind = "train ids" if found <= TRAIN_IDS else "others than"
+        return f"holds {sorted(found)[:20]}: {kind}, not the label ids of {self.description.name}"
+
+    def _train_ids(self, name: str, ids: NDArray[Any]) -> NDArray[np.uint8]:
         if self.labels == "own size":
             return self._lookup.take(ids)
         ids = np.asarray(Image.fromarray(ids).resize(self.size, Image.Resampling.NEAREST))
         label = self._lookup.take(ids)
         if (label == self.ignore_label).all():
-            what = f"{path} has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
-            remedy = "convert it, or leave the image out by a list"
-            raise UserError(f"{what}\n  known ids: {sorted(self.table)}; {remedy}")
+            what = f"no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
+            remedy = (
+                f"known ids: {sorted(self.table)}; convert it, or leave the image out by a list"
+            )
+            raise UserError(f"{self.label_file(name)} has {what}\n  {remedy}")
         return label
 
     def label_file(self, name: str) -> Path:
@@ -218,3 +232,12 @@ class SegmentationDataset(Dataset[Sample]):
             raise UserError(f"{count}, the first: {first}\n  {remedy}")
         if not self.table:
             raise UserError(f"no class has label ids for {self.label_folder}\n  see --classes")
+        for name in self.names[:: len(self) // LOOKED_AT or 1]:
+            if problem := self.id_problem(read_label_ids(self.label_file(name))):
+                remedy = "give the published label maps, or name your own ids with --classes"
+                raise UserError(f"{self.label_file(name)} {problem}\n  {remedy}")
+
+
+def _same_aspect(first: Sequence[int], second: Sequence[int]) -> bool:
+    """Return whether two shapes, (H, W, ...), have about the same aspect ratio."""
+    return abs(first[0] * second[1] / (first[1] * second[0]) - 1) < SAME_ASPECT

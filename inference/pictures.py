@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from dataset.image_files import read_image
 from dataset.labels import Color, LabelSpace
 from dataset.segmentation_dataset import SegmentationDataset
 from inference.predict import Prediction, predict_dataset
@@ -87,7 +86,7 @@ def dataset_tiles(
     dataset: SegmentationDataset, name: str, label: Tensor, predictions: Sequence[Prediction]
 ) -> dict[str, Picture]:
     """Return `tiles_of` an image, with what `predict_dataset` yields of it."""
-    picture = resized(read_image(dataset.image_folder / name), (label.shape[1], label.shape[0]))
+    picture = resized(dataset.picture(name, label.shape), (label.shape[1], label.shape[0]))
     return tiles_of(picture, predictions, dataset.label_space, label, dataset.ignore_label)
 
 

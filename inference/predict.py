@@ -82,7 +82,7 @@ def predict_dataset(
     for batch in make_loader(dataset, order, num_workers, device.type):
         images, labels = on_device(batch, device)
         for name in batch.names if dataset.labels == "none" else ():
-            shape = image_shape(dataset.image_folder / name)
+            shape = image_shape(dataset.image_folder / name, dataset.is_plain_folder)
             labels.append(torch.full(shape, dataset.ignore_label, device=device))
         sizes = [label.shape for label in labels]
         predictions = [_finite(predict(net, images, sizes)) for net in networks]

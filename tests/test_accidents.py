@@ -2,13 +2,14 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import evaluation
 import SEAN_GTA5
-from dataset.labels import CLASSES_16, CLASSES_19
+from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19
 from model.SEAN import SEANet
 from tests.runs import contents, refusal, save_network, scoring_words, words
 
@@ -42,6 +43,38 @@ def painted(path, mode, color):
     return []
 
 
+def trained_on(folder):
+    """The label maps hold train ids."""
+    table = np.full(256, 255, np.uint8)
+    table[list(CITYSCAPES_IDS.values())] = range(19)
+    for path in folder.rglob("*.png"):
+        Image.fromarray(table[np.asarray(Image.open(path))]).save(path)
+    return []
+
+
+def turned(path):
+    Image.open(path).rotate(90, expand=True).save(path)
+    return []
+
+
+def beside(root, photographs, masks):
+    """A target folder of photographs with label maps next to them."""
+    for kind, name in (("images", photographs), ("labels", masks)):
+        for number, path in enumerate(sorted((root / "GTA5" / kind).iterdir())):
+            new = root / "own" / name.format(number)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            Image.open(path).convert("RGB" if kind == "images" else "P").save(new)
+    return ["--data_dir_target", root / "own"]
+
+
+def one_up(root):
+    """A folder too high: around what the archives of Cityscapes hold."""
+    for part in ("leftImg8bit", "gtFine"):
+        (root / f"up/{part}_trainvaltest").mkdir(parents=True)
+        (root / "Cityscapes" / part).rename(root / f"up/{part}_trainvaltest/{part}")
+    return root / "up"
+
+
 def linked(root):
     (root / "link").symlink_to(root / "GTA5/labels", target_is_directory=True)
     return ["--snapshot_dir", root / "link/new"]
@@ -71,7 +104,21 @@ TRAINING = {
     "flipped bit": (lambda r: flipped(r / IMAGE), "images/00001.png"),
     "truncated label map": (lambda r: cut(r / LABEL), "labels/00001.png"),
     "colored label map": (lambda r: painted(r / LABEL, "RGB", "red"), "it holds colors"),
-    "void label map": (lambda r: painted(r / LABEL, "L", 200), "no pixel of a known class"),
+    "void label map": (lambda r: painted(r / LABEL, "L", 0), "no pixel of a known class"),
+    "foreign label ids": (lambda r: painted(r / LABEL, "L", 200), "not the label ids of GTA-5"),
+    "train ids in the source": (lambda r: trained_on(r / "GTA5/labels"), ": train ids"),
+    "train ids to score": (lambda r: trained_on(r / "Cityscapes/gtFine"), "_labelIds.png holds"),
+    "turned label map": (lambda r: turned(r / LABEL), "its label map"),
+    "target too high": (lambda r: ["--data_dir_target", one_up(r)], "up/leftImg8bit_trainvaltest,"),
+    "target too low": (
+        lambda r: ["--data_dir_target", r / "Cityscapes/leftImg8bit"], "/Cityscapes, and",
+    ),
+    "target of labels": (
+        lambda r: ["--data_dir_target", r / "Cityscapes/gtFine"], "/Cityscapes, and",
+    ),
+    "masks in a folder": (lambda r: beside(r, "a/img/{}.jpg", "a/masks/{}.png"), "own/a/img\n"),
+    "masks by name": (lambda r: beside(r, "{}.png", "{}_label.png"), "own/0_label.png\n  move"),
+    "masks by suffix": (lambda r: beside(r, "x/{}.jpg", "x/{}.png"), "own/x/0.png\n  move"),
     "missing list": (lambda r: ["--data_list_source", r / "no.txt"], "no.txt"),
     "list of others": (
         lambda r: [*written(r / "l.txt", b"7.png\n"), "--data_list_source", r / "l.txt"], "7.png",
@@ -102,6 +149,10 @@ EVALUATION = {
     "missing data": (lambda r: [*ours(r), "--data_dir", r / "no"], "no/leftImg8bit"),
     "output among the data": (
         lambda r: [*ours(r), "--snapshot_dir", r / "Cityscapes/gtFine/val"], "gtFine/val",
+    ),
+    "train ids": (lambda r: [*ours(r), *trained_on(r / "Cityscapes/gtFine")], ": train ids"),
+    "turned label map": (
+        lambda r: [*ours(r), *turned(min(r.glob("Cityscapes/gtFine/val/*/*")))], "its label map",
     ),
     "missing image": (lambda r: [*ours(r), "--images", r / "no.jpg"], "no.jpg"),
     "no image": (

@@ -63,13 +63,13 @@ def test_samples_are_the_originals(kind, domain, tmp_path):
 @pytest.mark.parametrize("ignore_label", [255, 19])
 def test_labels_are_resized_to_the_nearest(tmp_path, rng, ignore_label):
     """Also if they are of another size than their image, as a few of GTA-5's are."""
-    ids = rng.integers(0, 35, (47, 84), np.uint8)
+    ids = rng.integers(0, 35, (47, 80), np.uint8)
     write(tmp_path / "images/1.png", np.zeros((30, 50, 3), np.uint8))
     write(tmp_path / "labels/1.png", ids)
     sample = SegmentationDataset(GTA5, tmp_path, SIZE, ignore_label=ignore_label)[0]
     assert sample.label.shape == sample.image.shape[1:] == (24, 40)
     for y, x in np.ndindex(24, 40):
-        label_id = ids[int((y + 0.5) * 47 / 24), int((x + 0.5) * 84 / 40)]
+        label_id = ids[int((y + 0.5) * 47 / 24), int((x + 0.5) * 80 / 40)]
         assert sample.label[y, x] == CITYSCAPES_TO_19.get(label_id, ignore_label)
 
 
@@ -172,6 +172,17 @@ def test_photographs_of_a_plain_folder_are_turned_upright(tmp_path, rng, plain):
         1, 2, 0
     )
     np.testing.assert_array_equal(image, pixels[::-1, ::-1] if plain else pixels)
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_an_image_is_turned_where_only_then_it_fits_its_label_map(tmp_path, rng, upright):
+    pixels, held = rng.integers(0, 256, (30, 50, 3), np.uint8), Image.Exif()
+    held[0x0112] = 6  # the camera's left side is the picture's top
+    write(tmp_path / "images/1.png", pixels, exif=held)
+    ids = np.full((50, 30) if upright else (30, 50), 7, np.uint8)
+    write(tmp_path / "labels/1.png", ids)
+    image = SegmentationDataset(GTA5, tmp_path, ids.shape[::-1])[0].image.transpose(1, 2, 0)
+    np.testing.assert_array_equal(image, np.rot90(pixels, 3) if upright else pixels)
 
 
 @pytest.mark.parametrize("images", ["{split}/img", "img/{split}"])

@@ -12,7 +12,7 @@ import SEAN_GTA5
 from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.gta5_dataset import GTA5
 from dataset.labels import LabelSpace
-from dataset.own_classes import read_classes
+from dataset.own_classes import with_classes
 from dataset.segmentation_dataset import SegmentationDataset
 from examples.own_classes.draw import draw
 from tests.runs import ROOT, refusal, run_main, scoring_words, words
@@ -55,7 +55,7 @@ MISTAKES = (
 
 def read(folder, text=GOOD):
     (folder / "classes.yaml").write_text(text, encoding="utf-8")
-    return read_classes(folder / "classes.yaml")
+    return with_classes(folder / "classes.yaml", GTA5, CITYSCAPES)
 
 
 @pytest.mark.parametrize(("old", "new", "problem"), MISTAKES)
@@ -81,15 +81,19 @@ def write_pair(root, image, label, ids):
 
 @pytest.mark.parametrize("start", ["", "\ufeff"])
 def test_data_sets_of_the_file(start, tmp_path, rng):
-    own = read(tmp_path, start + GOOD)
+    renders, photographs = read(tmp_path, start + GOOD)
     colors = (128, 64, 128), (70, 130, 180), (0, 0, 0)
-    assert own.label_space == LabelSpace(("road", "sky", "fence gate"), colors)
+    assert (
+        renders.label_space
+        == photographs.label_space
+        == LabelSpace(("road", "sky", "fence gate"), colors)
+    )
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
     write_pair(tmp_path, "photos/val/1_photo.png", "photos/val/1_ids.png", annotated)
-    source = SegmentationDataset(GTA5, tmp_path, (40, 24), own_classes=own)
-    target = SegmentationDataset(CITYSCAPES, tmp_path, (40, 24), labels="own size", own_classes=own)
+    source = SegmentationDataset(renders, tmp_path, (40, 24))
+    target = SegmentationDataset(photographs, tmp_path, (40, 24), labels="own size")
     assert (source.names, target.names) == (["a/1.png"], ["1_photo.png"])
     for data_set, ids, meaning in (
         (source, rendered, {1: 0, 400: 1, 65535: 1, 0: 2}),
@@ -99,15 +103,15 @@ def test_data_sets_of_the_file(start, tmp_path, rng):
         copy = pickle.loads(pickle.dumps(data_set))  # as for a worker process that is not forked
         for each in (data_set, copy, data_set.with_labels("resized")):
             np.testing.assert_array_equal(each[0].label, expected)
-            assert each.label_space == own.label_space
+            assert each.label_space == renders.label_space
 
 
 def test_without_folders_the_scripts_own_and_plain_ones_serve(tmp_path):
-    own = read(tmp_path, GOOD[: GOOD.index("source:\n")])
+    _, photographs = read(tmp_path, GOOD[: GOOD.index("source:\n")])
     city = "leftImg8bit/val/x_leftImg8bit.png", "gtFine/val/x_gtFine_labelIds.png"
     for folder, files in (("city", city), ("plain", ("images/x.png", "labels/x.png"))):
         write_pair(tmp_path / folder, *files, np.full((8, 8), 7, np.uint8))
-        assert len(SegmentationDataset(CITYSCAPES, tmp_path / folder, (8, 8), own_classes=own)) == 1
+        assert len(SegmentationDataset(photographs, tmp_path / folder, (8, 8))) == 1
 
 
 EXAMPLE = ROOT / "examples/own_classes/classes.yaml"

@@ -66,22 +66,23 @@ def test_frequencies_are_those_of_the_label_maps(check, folder, tmp_path):
 def test_problems_are_counted_and_named(check, folder, tmp_path):
     (folder / "images/00002.png").write_bytes(b"")
     Image.new("L", (32, 16), 7).save(folder / "labels/00001.png")
-    Image.new("L", (64, 32), 200).save(folder / "labels/00003.png")
+    Image.new("L", (64, 32), 0).save(folder / "labels/00003.png")
     shutil.copy(folder / "images/00001.png", folder / "images/4.png")
     shutil.copy(folder / "labels/00001.png", folder / "labels/5.png")
-    output = check(2, "gta5", folder)
+    good = tmp_path / "good.txt"
+    output = check(2, "gta5", folder, "--write_list", good)
+    assert good.read_text() == "00001.png\n"
     for finding in (
         "problems: 4",
         "00002.png: it is empty",
         "00003.png has no pixel of a known class",
         f"- cannot read {folder}/labels/4.png: No such file",
         f"- {folder}/labels/5.png belongs to no image\n",
-        "sizes: 64x32 (3), unreadable (1)",
+        "sizes: 64x32 (2), unreadable (2)",
         "another size than their image: 1",
     ):
         assert finding in output
-    (tmp_path / "list.txt").write_text("00001.png\n")
-    listed = check(0, "gta5", folder, "--list", tmp_path / "list.txt")
+    listed = check(0, "gta5", folder, "--list", good)
     assert listed.startswith(f"1 image in {folder}/images\n")
 
 

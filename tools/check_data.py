@@ -3,6 +3,7 @@
     python -m tools.check_data gta5 data/GTA5
     python -m tools.check_data cityscapes photographs
     python -m tools.check_data gta5 data/mine --classes classes.yaml
+    python -m tools.check_data gta5 data/GTA5 --all --write_list good.txt
 
 With --classes, cityscapes stands for the file's target and any other name for its source.
 """
@@ -12,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +21,14 @@ from tqdm import tqdm
 
 from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
 from dataset.gta5_dataset import GTA5
-from dataset.image_files import read_image, read_label_ids
+from dataset.image_files import read_label_ids
 from dataset.loaders import available_cores
-from dataset.own_classes import read_classes
+from dataset.own_classes import with_classes
 from dataset.segmentation_dataset import SPLITS, SegmentationDataset, files_below
 from dataset.synthia_dataset import SYNTHIA
 from utils.command_line import Parser
 from utils.errors import UserError, counted, exit_on_error
+from utils.files import whole_file
 
 DATASETS = dict(gta5=GTA5, synthia=SYNTHIA, cityscapes=CITYSCAPES, cityscapes16=CITYSCAPES_16)
 
@@ -43,9 +46,9 @@ def data_parser(description: str) -> Parser:
 
 def open_data(options: argparse.Namespace, size: tuple[int, int]) -> SegmentationDataset:
     """Open the data set that the command line names, to read no label maps."""
-    own = read_classes(options.classes) if options.classes else None
-    place = (DATASETS[options.kind], options.folder, size, options.list, options.split)
-    return SegmentationDataset(*place, labels="none", own_classes=own)
+    (kind,) = with_classes(options.classes, DATASETS[options.kind])
+    place = (options.folder, size, options.list, options.split)
+    return SegmentationDataset(kind, *place, labels="none")
 
 
 def in_parallel(work: Callable[[int], Any], count: int) -> list[Any]:
@@ -60,7 +63,7 @@ def in_parallel(work: Callable[[int], Any], count: int) -> list[Any]:
 class Finding(NamedTuple):
     """What an image and its label map hold."""
 
-    size: str  # of the image, as WxH
+    size: str  # of the image, as WxH, or that the pair cannot be read
     label_size: str
     ids: dict[int, int]  # label id -> number of pixels
     problem: str
@@ -69,17 +72,18 @@ class Finding(NamedTuple):
 def check_pair(dataset: SegmentationDataset, labelled: bool, index: int) -> Finding:
     """Read an image, and its label map if images are ``labelled``."""
     name = dataset.names[index]
-    size, label_size, ids, problem = "unreadable", "", {}, ""
+    size, label_size, ids, problem, shape = "unreadable", "", {}, "", None
     try:
-        height, width, _ = read_image(dataset.image_folder / name, dataset.is_plain_folder).shape
-        size = f"{width}x{height}"
         if labelled:
-            label = read_label_ids(dataset.label_file(name))
-            label_size = f"{label.shape[1]}x{label.shape[0]}"
+            label, file = read_label_ids(dataset.label_file(name)), dataset.label_file(name)
+            shape = label.shape
             values, counts = np.unique(label, return_counts=True)
             ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
-        if labelled and not ids.keys() & dataset.table.keys():
-            problem = f"{dataset.label_file(name)} has no pixel of a known class"
+            problem = f"{file} {found}" if (found := dataset.id_problem(label)) else ""
+            if not ids.keys() & dataset.table.keys():
+                problem = f"{file} has no pixel of a known class"
+        height, width, _ = dataset.picture(name, shape).shape
+        size, label_size = f"{width}x{height}", "{1}x{0}".format(*shape) if shape else ""
     except UserError as error:
         problem = str(error)
     return Finding(size, label_size, ids, problem)
@@ -98,14 +102,18 @@ def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> None
         print(f"  {name:<14} {percent * sum(ids[i] for i in own):10.3f}   {images:6d}")
     ignored = sorted(ids.keys() - dataset.table.keys())
     share = percent * sum(ids[label_id] for label_id in ignored)
-    hint = "; do the maps hold train ids, not label ids?" if share > 50 else ""
-    print(f"ignored label ids: {ignored}, {share:.2f} % of the pixels{hint}")
+    print(f"ignored label ids: {ignored}, {share:.2f} % of the pixels")
 
 
 @exit_on_error()
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, check, report."""
-    options = data_parser(__doc__ or "").parse_args(arguments)
+    parser = data_parser(__doc__ or "")
+    parser.add_argument("--all", action="store_true", help="show all problems, not the first ten")
+    parser.add_argument("--write_list", type=Path, help="file to list the images without problem")
+    options = parser.parse_args(arguments)
+    if options.write_list and options.write_list.exists():
+        raise UserError(f"{options.write_list} exists\n  choose another --write_list, or remove it")
     dataset = open_data(options, (8, 8))
     labelled = dataset.has_labels() or not dataset.description.is_target
     findings = in_parallel(lambda index: check_pair(dataset, labelled, index), len(dataset))
@@ -124,7 +132,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in sorted(name for name in others if name.endswith(ending)):
             if f"{name.rpartition('_')[0]}.png" not in paired:  # A_labelTrainIds.png beside A.png
                 problems.append(f"{dataset.label_folder / name} belongs to no image")
-    print("\n- ".join((f"problems: {len(problems)}", *problems[:10])))
+    print("\n- ".join((f"problems: {len(problems)}", *problems[: None if options.all else 10])))
+    if not options.all and len(problems) > 10:
+        print(f"and {len(problems) - 10} more, which --all shows")
+    if options.write_list:
+        pairs = zip(dataset.names, findings, strict=True)
+        good = [name for name, found in pairs if not found.problem]
+        with whole_file(options.write_list) as file:
+            file.write("".join(f"{name}\n" for name in good).encode())
+        print(f"{options.write_list}: {counted(len(good), 'image')} without problem")
     sys.exit(2 if problems else 0)
 
 

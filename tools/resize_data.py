@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataset.image_files import image_shape, read_label_ids
+from dataset.image_files import image_shape, read_label_ids, resize_image
 from tools.check_data import data_parser, in_parallel, open_data
 from utils.command_line import size
 from utils.errors import UserError, exit_on_error
@@ -51,12 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len({PurePosixPath(name).with_suffix("") for name in data.names}) < len(data):
         raise UserError(f"two images of {data.root} differ in their suffix only\n  rename one")
 
+    def resized(name: str, label_shape: Sequence[int] | None) -> NDArray[Any]:
+        image = resize_image(data.picture(name, label_shape), data.size, exact=False)
+        return image.transpose(1, 2, 0).copy()
+
     def resize_pair(index: int) -> None:
         name = data.names[index]
-        image, label = PurePosixPath(name).with_suffix(".png"), data.layout.label_name(name)
-        write(images / image, data.size, lambda: data[index].image.transpose(1, 2, 0).copy())
+        image, shape = images / PurePosixPath(name).with_suffix(".png"), None
         if labelled:
-            write(labels / label, data.size, lambda: read_label_ids(data.label_file(name)))
+            ids = read_label_ids(data.label_file(name))
+            write(labels / data.layout.label_name(name), data.size, lambda: ids)
+            shape = ids.shape
+        write(image, data.size, lambda: resized(name, shape))
 
     with lock_folder(options.output):
         in_parallel(resize_pair, len(data))

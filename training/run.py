@@ -70,6 +70,8 @@ class Run:
         self.device = device.choose_device(options.device)
         precision = device.choose_precision(options.precision, self.device)
         self.options = options = replace(options, precision=precision)
+        if options.compile:
+            protocol.check_compiler(self.device)
         if options.deterministic:
             device.make_deterministic()
         self.processes = Processes.start(self.device)
