@@ -10,7 +10,7 @@ folder of photographs can take the place of Cityscapes.
 
 from dataclasses import replace
 
-from dataset.labels import CITYSCAPES_IDS, CITYSCAPES_KNOWN, CLASSES_16, CLASSES_19
+from dataset.labels import CITYSCAPES_IDS, CLASSES_16, CLASSES_19
 from dataset.segmentation_dataset import Description, Layout
 
 CITYSCAPES = Description(
@@ -19,7 +19,7 @@ CITYSCAPES = Description(
     layouts=(Layout("leftImg8bit/{split}", "gtFine/{split}", "_leftImg8bit", "_gtFine_labelIds"),),
     label_space=CLASSES_19,
     label_ids=CITYSCAPES_IDS,
-    known_ids=CITYSCAPES_KNOWN,
+    highest_id=34,
     is_target=True,
 )
 

@@ -7,7 +7,7 @@
 The official ``split.mat`` can be given as a list file: its training images are used.
 """
 
-from dataset.labels import CITYSCAPES_IDS, CITYSCAPES_KNOWN, CLASSES_19
+from dataset.labels import CITYSCAPES_IDS, CLASSES_19
 from dataset.segmentation_dataset import Description, Layout
 
 GTA5 = Description(
@@ -16,5 +16,5 @@ GTA5 = Description(
     layouts=(Layout(images="images", labels="labels"),),
     label_space=CLASSES_19,
     label_ids=CITYSCAPES_IDS,
-    known_ids=CITYSCAPES_KNOWN,
+    highest_id=34,
 )

@@ -56,32 +56,29 @@ def files_below(folder: Path) -> set[str]:
     return found
 
 
-def pictures_below(folder: Path, suffix: str) -> list[str]:
-    """Return the images below a folder, sorted, whose names end in a suffix and the extension."""
-    found = files_below(folder)
-    unread = [name for name in found if name.lower().endswith(UNREAD_EXTENSIONS)]
-    if unread:
-        count, first = counted(len(unread), "picture"), folder / min(unread)
-        print(f"warning: {count} left out, such as {first}; convert to PNG", file=sys.stderr)
-    endings = tuple((suffix + end).lower() for end in IMAGE_EXTENSIONS)
-    return sorted(name for name in found if name.lower().endswith(endings))
+def find_images(folder: Path, suffix: str, root: Path, list_file: str | Path | None) -> list[str]:
+    """Return images as paths within a folder: those in a list file, in its order, or all, sorted.
 
-
-def listed(list_file: Path, folder: Path, root: Path) -> list[str]:
-    """Return the images that a list file names, as paths within the image folder.
-
-    Its entries may also be absolute, or paths within the data folder ``root``.
+    All are those whose names end in ``suffix`` and the extension. Entries of the list may also be
+    absolute, or paths within the data folder ``root``.
     """
     found, start = files_below(folder), os.path.abspath(folder) + os.sep
     names: dict[str, None] = {}
-    for entry in read_list(list_file):
+    for entry in read_list(Path(list_file)) if list_file else ():
         within_root = os.path.abspath(os.path.join(root, entry)).removeprefix(start)
         name = entry if entry in found else within_root.replace(os.sep, "/")
         if name not in found or name in names:
             problem = "twice" if name in names else f"which is not in {folder}"
             raise UserError(f"{list_file} names {entry}, {problem}\n  correct the list")
         names[name] = None
-    return list(names)
+    if names:
+        return list(names)
+    unread = [name for name in found if name.lower().endswith(UNREAD_EXTENSIONS)]
+    if unread:
+        count, first = counted(len(unread), "picture"), folder / min(unread)
+        print(f"warning: {count} left out, such as {first}; convert to PNG", file=sys.stderr)
+    endings = tuple((suffix + end).lower() for end in IMAGE_EXTENSIONS)
+    return sorted(name for name in found if name.lower().endswith(endings))
 
 
 def read_list(path: Path) -> list[str]:
@@ -104,11 +101,7 @@ def read_list(path: Path) -> list[str]:
 
 
 def read_image(path: Path, upright: bool = False) -> NDArray[np.uint8]:
-    """Read a photograph of any kind as RGB, (H, W, 3).
-
-    ``upright`` rotates it as its EXIF orientation says. Published data sets are read without, since
-    their label maps are not rotated either.
-    """
+    """Read a photograph of any kind as RGB, (H, W, 3); ``upright`` turns it as its EXIF says."""
     with _opened(path) as (data, picture):
         if picture.format == "PNG" and data[24:26] == bytes((8, RGB)) and not upright:
             return decode_image_png_u8(data, picture.size[::-1], "rgb")
@@ -165,11 +158,8 @@ def resize_image(
 ) -> NDArray[np.uint8]:
     """Resize (H0, W0, 3) to (3, H, W) bicubically with antialiasing; size is W, H.
 
-    PyTorch is five times as fast as Pillow. At whole scales, such as from Cityscapes' 2048x1024 to
-    1024x512, it is one level off in 2 of 100,000 values; at other scales in 4 of 1,000, where
-    parity with the original allows 1 in 10,000.
-
-    ``exact`` uses Pillow at every scale, as the original does.
+    ``exact`` uses Pillow, as the original does. Otherwise PyTorch, five times as fast, does it at
+    whole scales, where it is one level off in 2 of 100,000 values; at others in 4 of 1,000.
     """
     height, width = image.shape[:2]
     if exact or (width, height) == size or width % size[0] or height % size[1]:

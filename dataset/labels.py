@@ -1,8 +1,7 @@
 """Label spaces: class names, colors, and the tables from label ids to train ids.
 
 A *label id* is the number a data set writes into its PNG files; a *train id* is the channel of the
-network's output. Names, colors and ids of Cityscapes are those of the data set's own ``labels.py``
-(Cordts et al., CVPR 2016), those of SYNTHIA are of SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016).
+network's output. Cityscapes' are those of its own ``labels.py`` (Cordts et al., CVPR 2016).
 """
 
 from collections.abc import Mapping
@@ -37,9 +36,7 @@ _CLASSES: dict[str, tuple[Color, int, int | None]] = {
 
 CITYSCAPES_IDS = {name: label_id for name, (_, label_id, _) in _CLASSES.items()}
 SYNTHIA_IDS = {name: label_id for name, (_, _, label_id) in _CLASSES.items() if label_id}
-CITYSCAPES_KNOWN, SYNTHIA_KNOWN = frozenset(range(35)), frozenset(range(23))
-"""All label ids that files hold, also of what belongs to none of the classes."""
-TRAIN_IDS = frozenset((*range(len(_CLASSES)), IGNORE_LABEL))
+TRAIN_IDS = {*range(len(_CLASSES)), IGNORE_LABEL}
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
-"""Sampling, batching and worker processes."""
+"""Batches of samples, read by worker processes."""
 
 import atexit
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch._C import _error_if_any_worker_fails
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 
 from dataset.segmentation_dataset import SegmentationDataset
 from utils.errors import UserError, handling
@@ -35,41 +34,6 @@ class Batch(NamedTuple):
 
 def _batch(images: NDArray[Any], labels: list[NDArray[Any]], names: tuple[str, ...]) -> Batch:
     return Batch(torch.from_numpy(images), tuple(map(torch.from_numpy, labels)), names)
-
-
-@dataclass(eq=False)
-class EpochSampler(Sampler[list[int]]):
-    """The batches of one epoch, reproducible from any batch on.
-
-    An epoch visits ``entries`` places: the data set, repeated. Each process takes its share of
-    ``batch_size * world_size`` places in a row: N processes see what one with an N-fold batch does.
-    """
-
-    length: int  # of the data set
-    entries: int
-    batch_size: int  # per process
-    seed: int | None  # of the order; None keeps the order of the list
-    rank: int = 0
-    world_size: int = 1
-    epoch: int = 0
-    first_batch: int = 0
-
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Choose the epoch, and the first batch, of the next iteration over the sampler."""
-        self.epoch, self.first_batch = epoch, batch
-
-    def __len__(self) -> int:  # full batches in a whole epoch
-        return self.entries // (self.batch_size * self.world_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        order = torch.arange(self.entries)
-        if self.seed is not None:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(self.entries, generator=generator)
-        indices = (order % self.length).tolist()
-        for batch in range(self.first_batch, len(self)):
-            start = (batch * self.world_size + self.rank) * self.batch_size
-            yield indices[start : start + self.batch_size]
 
 
 def sequential_batches(
@@ -104,8 +68,7 @@ class _Loader(DataLoader[Any]):
     def __iter__(self) -> Any:
         """Yield batches; raise UserError if one cannot be read or a worker was killed.
 
-        PyTorch's own handler would raise wherever the main process is, such as in the middle of an
-        update. Reading must be interrupted, since a killed worker may leave half of a batch.
+        Only here: PyTorch's own handler would raise anywhere, such as in the middle of an update.
         """
         batches = None
         while True:
@@ -157,9 +120,7 @@ def make_loader(
         pin_memory=device_type == "cuda",
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
-        # Starting an epoch draws a number. Drawn from the global generator, it would change the
-        # noise of a resumed run.
-        generator=torch.Generator(),
+        generator=torch.Generator(),  # an epoch's start draws; not from the generator of the noise
     )
 
 

@@ -59,10 +59,10 @@ def _described(path: str, content: Any, description: Description) -> Description
         _check_keys(values, f"classes.{name}", ("color", "source"), numbers)
         for kind, value in values.items():
             key = f"classes.{name}.{kind}"
-            is_color = kind == "color"
-            found = _numbers(value, key, 255 if is_color else 2**16 - 1)
-            _need(not is_color or len(found) == 3, f"{key}: {len(found)} numbers instead of three")
-            for own in [found] if is_color else found:
+            found = _numbers(value, key, 255 if kind == "color" else 2**16 - 1)
+            if kind == "color":
+                _need(len(found) == 3, f"{key}: {len(found)} numbers instead of three")
+            for own in [found] if kind == "color" else found:
                 owner = owners.setdefault((kind, own), name)
                 _need(owner == name, f"{key}: {own} is given to {owner} already")
             numbers[kind][name] = found
@@ -71,7 +71,7 @@ def _described(path: str, content: Any, description: Description) -> Description
     domain = "target" if description.is_target else "source"
     usual = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
     return replace(
-        description, guide=path, label_space=LabelSpace(names, colors), known_ids=frozenset(),
+        description, guide=path, label_space=LabelSpace(names, colors), highest_id=None,
         label_ids=numbers[domain], layouts=(stated[domain],) if domain in stated else usual,
     )  # fmt: skip
 

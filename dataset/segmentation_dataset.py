@@ -1,8 +1,6 @@
 """A data set: its folders and classes, and its samples of image and label map.
 
-To add a data set, copy gta5_dataset.py, document the folders in its docstring, state them in
-`layouts` with the label ids of each class, and open it in a script in place of the one copied.
-Without any code, a classes file (own_classes.py) does the same.
+To add one, copy gta5_dataset.py and describe it there; or write a classes file (own_classes.py).
 """
 
 from __future__ import annotations
@@ -20,14 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from dataset.image_files import (
-    files_below,
-    listed,
-    pictures_below,
-    read_image,
-    read_label_ids,
-    resize_image,
-)
+from dataset.image_files import files_below, find_images, read_image, read_label_ids, resize_image
 from dataset.labels import IGNORE_LABEL, TRAIN_IDS, LabelIds, LabelSpace
 from dataset.photographs import check_photographs
 from utils.errors import UserError, counted
@@ -74,7 +65,7 @@ class Description:
     label_space: LabelSpace
     label_ids: LabelIds
     is_target: bool = False  # networks adapt to it, so that it may come without label maps
-    known_ids: frozenset[int] = frozenset()  # all that label maps may hold; empty if any
+    highest_id: int | None = None  # that label maps may hold, also of no class; None if any
 
 
 class Sample(NamedTuple):
@@ -99,30 +90,26 @@ class SegmentationDataset(Dataset[Sample]):
         ignore_label: int = IGNORE_LABEL,  # train id of pixels that belong to no class
     ) -> None:
         self.description = description
-        self.root = Path(root)
-        self.size = size
-        self.split = split
+        self.root, self.size, self.split = Path(root), size, split
         self.labels: LabelUse = labels
         self.ignore_label = ignore_label
-        self.label_space = self.description.label_space
+        self.label_space = description.label_space
         if ignore_label < self.label_space.num_classes:
             raise UserError(f"--ignore_label {ignore_label} is the id of a class\n  give 255")
-        self.table = self.label_space.table(self.description.label_ids)  # label id -> train id
+        self.table = self.label_space.table(description.label_ids)  # label id -> train id
         self._lookup = np.full(2**16, ignore_label, np.uint8)
         self._lookup[list(self.table)] = list(self.table.values())
         self.layout = self._find_layout()
         self.is_plain_folder = self.layout == PLAIN_FOLDER
         self.image_folder, self.label_folder = self.layout.folders(self.root, split)
-        # Paths within the image folder.
-        names = listed(Path(list_file), self.image_folder, self.root) if list_file else None
-        self.names = names or pictures_below(self.image_folder, self.layout.image_suffix)
+        place = self.image_folder, self.layout.image_suffix, self.root
+        self.names = find_images(*place, list_file)  # paths within the image folder
         if not self.names:
             raise self._no_images()
         if self.is_plain_folder:
             layouts = [layout for layout in description.layouts if "{split}" in layout.images]
             pairs = [layout.folders(Path(), split) for layout in layouts for split in SPLITS]
-            folders = [folder.as_posix() for kind in zip(*pairs, strict=True) for folder in kind]
-            check_photographs(self.root, self.names, folders)
+            check_photographs(self.root, self.names, sum(zip(*pairs, strict=True), ()))
         self._check_labels()
 
     def with_labels(self, use: LabelUse) -> SegmentationDataset:
@@ -144,32 +131,31 @@ class SegmentationDataset(Dataset[Sample]):
         return Sample(resize_image(image, self.size, exact), label, name)
 
     def picture(self, name: str, label_shape: Sequence[int] | None = None) -> NDArray[np.uint8]:
-        """Read an image, RGB, (H, W, 3).
+        """Read an image, RGB, (H, W, 3), with the aspect ratio of its label map, (H, W).
 
-        Cameras may store photographs on their side. Those of a plain folder are turned upright,
-        others only if then alone they have the aspect ratio of their label map, (H, W). UserError
-        if neither has.
+        Cameras may store photographs on their side: those of a plain folder are turned upright,
+        others only if then alone they fit. UserError if they do not fit.
         """
         path = self.image_folder / name
-        image = read_image(path, upright=self.is_plain_folder)
-        if label_shape is None or _same_aspect(image.shape, label_shape):
-            return image
-        image = read_image(path, upright=True)
-        if not _same_aspect(image.shape, label_shape):
-            sizes = "{1}x{0}".format(*image.shape), "{1}x{0}".format(*label_shape)
-            what = f"{path} is {sizes[0]}, its label map {self.label_file(name)} {sizes[1]}"
-            raise UserError(f"{what}\n  turn or cut one of them, or leave both out by a list")
-        return image
+        for upright in (self.is_plain_folder, True):
+            image = read_image(path, upright)
+            height, width, _ = image.shape
+            rows, columns = label_shape or (height, width)
+            if abs(height * columns / (width * rows) - 1) < SAME_ASPECT:
+                return image
+        sizes = f"{width}x{height}, its label map {self.label_file(name)} {columns}x{rows}"
+        raise UserError(f"{path} is {sizes}\n  turn or cut one of them, or leave it out by a list")
 
     def id_problem(self, ids: NDArray[Any]) -> str:
         """Say why a label map, (H, W), does not hold the data set's label ids; or return ''."""
-        found, known = set(np.unique(ids).tolist()), self.description.known_ids
-        unknown = np.mean(~np.isin(ids, list(self.table)))
-        trained = found <= TRAIN_IDS and len(found) > 1 and unknown > 0.5
-        if not known or not (found - known or trained):
+        found, highest = np.unique(ids).tolist(), self.description.highest_id
+        could_be_train_ids = len(found) > 1 and TRAIN_IDS.issuperset(found)
+        most_have_no_class = np.mean(np.isin(ids, list(self.table))) < 0.5
+        wrong = could_be_train_ids and most_have_no_class
+        if highest is None or not (wrong or max(found) > highest):
             return ""
-        kind = "train ids" if found <= TRAIN_IDS else "others than"
-        return f"holds {sorted(found)[:20]}: {kind}, not the label ids of {self.description.name}"
+        kind = "train ids" if could_be_train_ids else "others than"
+        return f"holds {found[:20]}: {kind}, not the label ids of {self.description.name}"
 
     def _train_ids(self, name: str, ids: NDArray[Any]) -> NDArray[np.uint8]:
         if self.labels == "own size":
@@ -177,11 +163,11 @@ class SegmentationDataset(Dataset[Sample]):
         ids = np.asarray(Image.fromarray(ids).resize(self.size, Image.Resampling.NEAREST))
         label = self._lookup.take(ids)
         if (label == self.ignore_label).all():
-            what = f"no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
-            remedy = (
-                f"known ids: {sorted(self.table)}; convert it, or leave the image out by a list"
+            found = f"has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
+            remedy = "convert it, or leave the image out by a list"
+            raise UserError(
+                f"{self.label_file(name)} {found}\n  known ids: {sorted(self.table)}; {remedy}"
             )
-            raise UserError(f"{self.label_file(name)} has {what}\n  {remedy}")
         return label
 
     def label_file(self, name: str) -> Path:
@@ -236,8 +222,3 @@ class SegmentationDataset(Dataset[Sample]):
             if problem := self.id_problem(read_label_ids(self.label_file(name))):
                 remedy = "give the published label maps, or name your own ids with --classes"
                 raise UserError(f"{self.label_file(name)} {problem}\n  {remedy}")
-
-
-def _same_aspect(first: Sequence[int], second: Sequence[int]) -> bool:
-    """Return whether two shapes, (H, W, ...), have about the same aspect ratio."""
-    return abs(first[0] * second[1] / (first[1] * second[0]) - 1) < SAME_ASPECT

@@ -13,7 +13,7 @@ or with the labels re-encoded as 8-bit PNGs of the same ids:
       labels/0000000.png ...
 """
 
-from dataset.labels import CLASSES_16, SYNTHIA_IDS, SYNTHIA_KNOWN
+from dataset.labels import CLASSES_16, SYNTHIA_IDS
 from dataset.segmentation_dataset import Description, Layout
 
 SYNTHIA = Description(
@@ -22,5 +22,5 @@ SYNTHIA = Description(
     layouts=(Layout("RGB", "GT/LABELS"), Layout("images", "labels")),
     label_space=CLASSES_16,
     label_ids=SYNTHIA_IDS,
-    known_ids=SYNTHIA_KNOWN,
+    highest_id=22,
 )

@@ -14,13 +14,10 @@ import pytest
 import torch
 
 from dataset.gta5_dataset import GTA5
-from dataset.loaders import (
-    EpochSampler,
-    make_loader,
-    sequential_batches,
-)
+from dataset.loaders import make_loader, sequential_batches
 from dataset.segmentation_dataset import Sample, SegmentationDataset
 from tests.runs import ROOT
+from training.batches import EpochSampler
 from utils.errors import UserError
 
 LENGTH, ENTRIES, BATCH = 10, 24, 4
@@ -33,7 +30,7 @@ def joined(lists):
 def batches(epoch, batch=0, **changes):
     settings = {"length": LENGTH, "entries": ENTRIES, "batch_size": BATCH, "seed": 0, **changes}
     sampler = EpochSampler(**settings)
-    sampler.start_at(epoch, batch)
+    sampler.epoch, sampler.first_batch = epoch, batch
     return list(sampler)
 
 

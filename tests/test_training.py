@@ -15,7 +15,7 @@ from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.gta5_dataset import GTA5
 from dataset.segmentation_dataset import SegmentationDataset
 from model.SEAN import network_input
-from tests.runs import LOG, metrics, train, trained
+from tests.runs import LOG, metrics, refusal, train, trained, words
 from training.batches import DomainBatches
 from training.distributed import Processes
 from training.log import Log, curves
@@ -162,3 +162,14 @@ def test_an_option_younger_than_the_checkpoint_had_its_default(domains, tmp_path
     save_tensors(tmp_path / "last.pth", saved)
     assert "--augment False -> True" in train(domains, tmp_path, "--resume", "--augment").output
     assert "resumed at iteration 1" in trained(domains, tmp_path, "--resume")
+
+
+def test_compile_without_a_compiler_is_refused_before_the_folder_is_claimed(
+    domains, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-compiler"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    message = refusal(capfd, SEAN_GTA5.main, *words(domains, tmp_path / "run", "--compile"))
+    assert "--compile: " in message
+    assert "g++" in message
+    assert not (tmp_path / "run").exists()

@@ -2,10 +2,12 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
+from torch.utils.data import Sampler
 
-from dataset.loaders import EpochSampler, make_loader
+from dataset.loaders import make_loader
 from dataset.segmentation_dataset import SegmentationDataset
 from inference.predict import on_device
 from training.augment import change_views
@@ -15,14 +17,42 @@ from training.train_step import DomainBatch
 from utils.errors import UserError
 
 
+@dataclass(eq=False)
+class EpochSampler(Sampler[list[int]]):
+    """The batches of one epoch, reproducible from any batch on.
+
+    Each process takes its share of ``batch_size * world_size`` places in a row: N processes see
+    what one with an N-fold batch does.
+    """
+
+    length: int  # of the data set
+    entries: int  # places of an epoch: the data set, repeated
+    batch_size: int  # per process
+    seed: int | None  # of the order; None keeps the order of the list
+    rank: int = 0
+    world_size: int = 1
+    epoch: int = 0
+    first_batch: int = 0
+
+    def __len__(self) -> int:  # full batches in a whole epoch
+        return self.entries // (self.batch_size * self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = torch.arange(self.entries)
+        if self.seed is not None:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(self.entries, generator=generator)
+        indices = (order % self.length).tolist()
+        for batch in range(self.first_batch, len(self)):
+            start = (batch * self.world_size + self.rank) * self.batch_size
+            yield indices[start : start + self.batch_size]
+
+
 class DomainBatches:
     """This process's share of the source and target images of each iteration.
 
     The target list is repeated to the source's length, so an epoch of ``per_epoch`` iterations ends
-    when the source images are used up.
-
-    Raises:
-        UserError: there are too few images for one iteration.
+    when the source images are used up. UserError if they are too few for one iteration.
     """
 
     def __init__(
@@ -49,7 +79,7 @@ class DomainBatches:
         options = self.options
         while True:
             for order in (self.source_order, self.target_order):
-                order.start_at(*divmod(iteration, self.per_epoch))
+                order.epoch, order.first_batch = divmod(iteration, self.per_epoch)
             targets = self.target_loader if options.reads_target else itertools.repeat(None)
             for source, target in zip(self.source_loader, targets, strict=False):
                 images, labels = on_device(source, self.device)

@@ -31,11 +31,8 @@ def find_last(
 ) -> dict[str, Any]:
     """Return the newer whole one of last.pth and last.previous.pth; empty for a new run.
 
-    One of several processes, ``is_main``, checks a new run's folder and puts a damaged file aside.
-
-    Raises:
-        UserError: a new run's folder holds a run; both files are damaged; or the run to ``resume``
-            had other ``fixed`` options or data (see `fixed_values`).
+    UserError if a new run's folder holds a run, both files are damaged, or the run to ``resume``
+    had other `fixed_values`. Only ``is_main`` checks a new folder, and puts a damaged file aside.
     """
     names = (LAST, PREVIOUS, f"{prefix}2Cityscapes_log.txt", f"{prefix}_TeacherNet.pth")
     if not resume and is_main and any((folder / name).exists() for name in names):

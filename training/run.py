@@ -75,20 +75,17 @@ class Run:
         if options.deterministic:
             device.make_deterministic()
         self.processes = Processes.start(self.device)
-        self.is_main = self.processes.rank == 0  # writes files and reports
+        rank, world = self.processes.rank, self.processes.world_size
+        self.is_main = rank == 0  # writes files and reports
         self.reduce = self.processes.share_of_mean
         self.batches = DomainBatches(source, target, options, self.device, self.processes)
         self.last_iteration = options.max_iters or options.num_epoch * self.batches.per_epoch
         self.val, self.pictured = val, val or target
         if val:
-            rank, world = self.processes.rank, self.processes.world_size
             order = sequential_batches(len(val), options.batch_size, rank, world)
             self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
 
-        counts = {
-            "processes": self.processes.world_size,
-            "iterations an epoch": self.batches.per_epoch,
-        }
+        counts = {"processes": world, "iterations an epoch": self.batches.per_epoch}
         if options.lr_schedule == "poly":
             counts["iterations"] = self.last_iteration
         self.fixed = fixed_values(options, counts, source=source, target=target, scored=val)
@@ -102,15 +99,15 @@ class Run:
         self.info = CheckpointInfo.of(student, names, colors, options.input_size, sentence)
 
         # The generators come last, so that nothing draws between a checkpoint and its next batch.
-        torch.manual_seed(options.seed + self.processes.rank)  # noise differs between processes
+        torch.manual_seed(options.seed + rank)  # noise differs between processes
         self.progress = Progress(**saved.get("progress", {}))
         self.rows = saved.get("history", torch.zeros(0, 4))  # what GTA_loss.npz holds
         self.unread: list[tuple[Tensor, tuple[str, ...]]] = []  # results still on the device
         if saved:
-            device.restore_random_state(saved["random"][self.processes.rank], self.device)
+            device.restore_random_state(saved["random"][rank], self.device)
             loaded = f"resumed at iteration {self.progress.iteration}{saved['warning']}"
         self.heading = (
-            f"== {environment(self.device)}, {self.processes.world_size} process(es)\n"
+            f"== {environment(self.device)}, {world} process(es)\n"
             f"options: {as_arguments(options)}\nprotocol: {sentence}\n"
             f"data: {protocol.count(options.input_size_target, source, target, val)}\n"
             f"weights: {loaded}"
