@@ -138,12 +138,11 @@ def read_label_ids(path: Path) -> NDArray[Any]:
 
 
 def is_label_map(path: Path) -> bool:
-    """Return whether a PNG file has 2 to 64 colors or ids, as no photograph has."""
+    """Return whether a file has 2 to 64 colors or ids, as no photograph has."""
     with _opened(path) as (data, picture):
-        values: Any = picture.getcolors(64) or ()
-        if data[24] == 16:  # of which Pillow keeps the high byte
-            values = np.unique(read_label_ids(path))
-        return 2 <= len(values) <= 64
+        if picture.format == "PNG" and data[24] == 16:  # of which Pillow keeps the high byte
+            return 2 <= len(np.unique(read_label_ids(path))) <= 64
+        return len(picture.convert("RGB").getcolors(64) or ()) > 1
 
 
 def image_shape(path: Path, upright: bool = False) -> tuple[int, int]:

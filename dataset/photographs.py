@@ -26,7 +26,7 @@ def check_photographs(root: Path, names: Sequence[str], folders: Sequence[Path])
     kinds: dict[tuple[str, ...], str] = {}  # folder, last word of the name, suffix -> first picture
     for name in names:
         kinds.setdefault(_kind(name), name)
-    looked_at = [kind for kind in list(kinds)[:MOST_LOOKED_AT] if kind[-1] == ".png"]
+    looked_at = [kind for kind in list(kinds)[:MOST_LOOKED_AT] if "jp" not in kind[-1]]
     maps = {kind: kinds[kind] for kind in looked_at if is_label_map(root / kinds[kind])}
     if maps:
         remedy = "move them elsewhere, or name the photographs in a list file"
