@@ -61,9 +61,8 @@ def exit_on_error() -> Iterator[None]:
     nobody reads the output any more. Names that the console cannot show are printed with escapes.
     """
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the shell
-            setattr(sys, name, open(os.devnull, "w"))
+        stream = getattr(sys, name) or open(os.devnull, "w")  # None: closed by the shell
+        setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     message, status, lost = "", 0, False
