@@ -71,10 +71,8 @@ def main() -> None:
     kinds = [choose_classes(options, p, own, *pair) for p, pair in zip(paths, loaded, strict=True)]
     (space, size), info = kinds[-1], loaded[-1][1]
     if kinds[0] != kinds[-1]:
-        raise UserError(
-            f"{' and '.join(paths)} differ in their classes or input size\n"
-            "  compare checkpoints that have them in common"
-        )
+        remedy = "compare checkpoints that have them in common"
+        raise UserError(f"{' and '.join(paths)} differ in their classes or input size\n  {remedy}")
     for network, _ in loaded:
         place(network, device)
     networks = [with_precision(network, precision) for network, _ in loaded]
@@ -85,8 +83,7 @@ def main() -> None:
     if options.images is not None:
         if options.compare or options.report:
             raise UserError("own images have no scores\n  leave out --compare and --report")
-        images = Path(options.images)
-        predict_own_images(networks[0], images, outputs, size, options.batch_size)
+        predict_own_images(networks[0], Path(options.images), outputs, size, options.batch_size)
         print("nothing was scored: own images have no labels")
         return
     (kind,) = with_classes(options.classes, CITYSCAPES_16 if space == CLASSES_16 else CITYSCAPES)
@@ -106,11 +103,10 @@ def choose_classes(
         space = LabelSpace(info.names, info.colors)
     if space and space.num_classes == network.num_classes and info.names in ((), space.names):
         return space, info.input_size
-    raise UserError(
-        f"{path} is a checkpoint for {network.num_classes} classes other than those of "
-        f"{options.classes or 'Cityscapes (19 or 16)'}\n  give the --classes of its training "
-        f"({', '.join(info.names) or 'it does not name them'})"
-    )
+    wanted = options.classes or "Cityscapes (19 or 16)"
+    problem = f"is a checkpoint for {network.num_classes} classes other than those of {wanted}"
+    names = ", ".join(info.names) or "it does not name them"
+    raise UserError(f"{path} {problem}\n  give the --classes of its training ({names})")
 
 
 def evaluate(

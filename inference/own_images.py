@@ -18,7 +18,7 @@ from inference.output_files import Outputs
 from inference.pictures import Picture, color_map, legend, overlay, tiles_of
 from inference.predict import Prediction, predict_pictures
 from utils.errors import UserError, counted
-from utils.files import replace_when_done, save_png
+from utils.files import save_png, whole_file
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are ours to tell
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -47,10 +47,8 @@ def predict_own_images(
     names = sorted(files_below(source)) if source.is_dir() else [source.name]
     names = [name for name in names if PurePosixPath(name).suffix.lower() in IMAGE_EXTENSIONS]
     if not names:
-        raise UserError(
-            f"no images under {source}\n"
-            f"  images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
-        )
+        remedy = f"images end in {' '.join(IMAGE_EXTENSIONS)}; a video is given by its own path"
+        raise UserError(f"no images under {source}\n  {remedy}")
     images = [parent / name for name in names]
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     files = [LEGEND, *(file for stem in stems for file in outputs.files(stem).values())]
@@ -77,10 +75,9 @@ def _predict_video(source: Path, predict: Predict, outputs: Outputs) -> None:
     found, first = video.read()
     rate = video.get(cv2.CAP_PROP_FPS)
     if not (found and 0 < rate < math.inf):
-        raise UserError(
-            f"cannot read {source} as a video: it is not one, is damaged, or has no frame rate\n"
-            "  convert it with `ffmpeg -i FILE new.mp4`; images are known by their extension"
-        )
+        problem = "it is not one, is damaged, or has no frame rate"
+        remedy = "convert it with `ffmpeg -i FILE new.mp4`; images are known by their extension"
+        raise UserError(f"cannot read {source} as a video: {problem}\n  {remedy}")
 
     def frames() -> Iterator[Picture]:
         found, frame = True, first
@@ -90,19 +87,17 @@ def _predict_video(source: Path, predict: Predict, outputs: Outputs) -> None:
 
     announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))  # some formats estimate it
     bar = tqdm(predict(frames()), "video", announced or None, unit="frame", dynamic_ncols=True)
-    with outputs.open([path.name, LEGEND], [source]), replace_when_done(path) as part:
+    with outputs.open([path.name, LEGEND], [source]), whole_file(path) as file:
         save_png(outputs.folder / LEGEND, legend(space))
         # The codec takes even sizes; OpenCV leaves out the last column or row of odd ones.
         codec, size = cv2.VideoWriter.fourcc(*"mp4v"), (first.shape[1], first.shape[0])
-        writer = cv2.VideoWriter(str(part), cv2.CAP_FFMPEG, codec, rate, size)
+        writer = cv2.VideoWriter(file.name, cv2.CAP_FFMPEG, codec, rate, size)
         for picture, prediction in bar:
             shown = overlay(picture, color_map(prediction.classes.cpu().numpy(), space.colors))
             writer.write(np.ascontiguousarray(shown[..., ::-1]))
         writer.release()
-        written = int(cv2.VideoCapture(str(part), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
+        written = int(cv2.VideoCapture(file.name, cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT))
         if written != bar.n:  # OpenCV drops what it cannot write, and does not say so
-            raise UserError(
-                f"cannot write {path}: {written} of {bar.n} frames arrived\n"
-                "  free space, or choose another --snapshot_dir; all frames must have one size"
-            )
+            remedy = "free space, or choose another --snapshot_dir; all frames must have one size"
+            raise UserError(f"cannot write {path}: {written} of {bar.n} frames arrived\n  {remedy}")
     print(f"{path}: {counted(written, 'frame')} of {announced} announced, {rate:.6g} per second")

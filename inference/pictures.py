@@ -113,12 +113,10 @@ def tiles_of(
     return tiles
 
 
-def panels(
-    network: nn.Module, dataset: SegmentationDataset, count: int = 3
-) -> Iterator[tuple[str, Picture]]:
-    """Predict the first images of a data set; yield the name and `panel` of each."""
+def panels(network: nn.Module, dataset: SegmentationDataset) -> Iterator[tuple[str, Picture]]:
+    """Predict the first three images of a data set; yield the name and `panel` of each."""
     predicted = predict_dataset([network], dataset, batch_size=1, num_workers=0)
-    for name, label, predictions in islice(predicted, count):
+    for name, label, predictions in islice(predicted, 3):
         tiles = dataset_tiles(dataset, name, label, predictions)
         yield name, panel(tiles, dataset.label_space, 256)
 

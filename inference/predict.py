@@ -108,10 +108,8 @@ def predict_pictures(
 def _finite(predictions: list[Prediction]) -> list[Prediction]:
     """Return the predictions; UserError if one is not finite: weights that are can overflow."""
     if not torch.stack([prediction.logits.isfinite().all() for prediction in predictions]).all():
-        raise UserError(
-            "the network's outputs are not finite\n"
-            "  give another checkpoint: this one is damaged, or its training had diverged"
-        )
+        remedy = "give another checkpoint: this one is damaged, or its training had diverged"
+        raise UserError(f"the network's outputs are not finite\n  {remedy}")
     return predictions
 
 

@@ -86,8 +86,7 @@ def bootstrap(confusions: Tensor, statistic: Callable[[Tensor], Tensor]) -> Tens
     labelled = confusions[confusions.flatten(1).sum(1) > 0]
     count, shape = len(labelled), labelled.shape[1:]
     if count < 2:
-        missing = statistic(labelled.sum(0, keepdim=True).double()) * math.nan
-        return torch.cat([missing, missing])
+        return statistic(labelled.sum(0, keepdim=True).double()).repeat(2, 1) * math.nan
     flat = labelled.flatten(1).double()  # counts below 2**53 add up exactly
     generator, values = np.random.default_rng(0), []
     for _ in range(RESAMPLES // DRAWS):

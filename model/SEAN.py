@@ -36,20 +36,16 @@ class Output(NamedTuple):
 
 
 def vgg16_trunk(width: float = 1.0) -> nn.Sequential:
-    """VGG-16 with output stride 8, then fc6 and fc7 as dilated convolutions.
-
-    It maps (B, 3, H, W) to (B, 1024 * width, H // 8, W // 8).
-    """
+    """VGG-16 with dilated fc6 and fc7: (B, 3, H, W) to (B, 1024 * width, H // 8, W // 8)."""
     layers: list[nn.Module] = []
     channels = 3
     for wanted, dilation in TRUNK:
-        if not wanted:
+        if (wanted, dilation) == POOL:
             layers.append(nn.MaxPool2d(2))
-            continue
-        following = round(wanted * width)
-        convolution = nn.Conv2d(channels, following, 3, padding=dilation, dilation=dilation)
-        layers += [convolution, nn.ReLU(True)]
-        channels = following
+        else:
+            inputs, channels = channels, round(wanted * width)
+            convolution = nn.Conv2d(inputs, channels, 3, padding=dilation, dilation=dilation)
+            layers += [convolution, nn.ReLU(True)]
     return nn.Sequential(*layers)
 
 
@@ -70,20 +66,16 @@ class DilatedClassifier(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features, (B, channels, h, w), to logits, (B, C, h, w)."""
-        logits = self.conv2d_list[0](features)
-        for convolution in self.conv2d_list[1 : self.branches]:
-            logits = logits + convolution(features)
-        return logits
+        logits = [branch(features) for branch in self.conv2d_list[: self.branches]]
+        return sum(logits[1:], start=logits[0])
 
 
 class SEANet(nn.Module):
     """The network of student and teacher.
 
-    Args:
-        num_classes: C.
-        classifier_branches: how many of the classifier's four convolutions are used, 1..4.
-        use_attention: False is an ablation: the classifier takes the features themselves.
-        width: factor of the trunk's channels; 1 is the published network.
+    ``classifier_branches``, 1..4, of the classifier's convolutions are used. Without
+    ``use_attention``, an ablation, it takes the features themselves. ``width`` is a factor of the
+    trunk's channels; 1 is the published network.
     """
 
     def __init__(
@@ -117,9 +109,8 @@ class SEANet(nn.Module):
         The attention has no loss of its own: it learns through its weighting of the features.
         It starts near 0.5, so the usual thresholds keep every cell at first.
         """
-        context = F.interpolate(
-            self.pool(features), size=features.shape[-2:], mode="bilinear", align_corners=True
-        )
+        size = features.shape[-2:]
+        context = F.interpolate(self.pool(features), size, mode="bilinear", align_corners=True)
         return torch.sigmoid(self.aconv(context))
 
 

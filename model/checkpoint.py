@@ -50,10 +50,8 @@ class CheckpointInfo:
         cls, network: SEANet, names: Sequence[str], colors: Colors, input_size: Size, protocol: str
     ) -> CheckpointInfo:
         """Describe a network."""
-        return cls(
-            tuple(names), colors, network.use_attention, network.classifier.branches,
-            network.width, input_size, protocol,
-        )  # fmt: skip
+        variant = network.use_attention, network.classifier.branches, network.width
+        return cls(tuple(names), colors, *variant, input_size, protocol)
 
 
 def released(network: SEANet, info: CheckpointInfo) -> StateDict:
@@ -75,10 +73,8 @@ def load_network(
     """Read a checkpoint of ours or of the original.
 
     The network is on the CPU. The last three arguments are for a file that does not describe
-    itself; without them it has 2 branches, attention, and the input size 1024,512.
-
-    Raises:
-        UserError: the file cannot be used, or an argument contradicts it.
+    itself; without them it has 2 branches, attention, and the input size 1024,512. UserError if
+    the file cannot be used, or an argument contradicts it.
     """
     state = read_state_dict(path)
     classes = class_count(state, path)
@@ -92,10 +88,8 @@ def load_network(
         ("--input_size", input_size, info.input_size, "{},{}".format(*info.input_size)),
     ):
         if given not in (None, value):
-            raise UserError(
-                f"{option} contradicts {path}: it was trained with {words}\n"
-                "  leave the option out: it is read from the checkpoint"
-            )
+            remedy = "leave the option out: it is read from the checkpoint"
+            raise UserError(f"{option} contradicts {path}: it was trained with {words}\n  {remedy}")
     with torch.device("meta"):  # without drawing weights that the file replaces
         network = SEANet(classes, info.branches, info.attention, info.width)
     load_state(network, state, path, assign=True)

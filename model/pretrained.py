@@ -46,10 +46,9 @@ def initialize(network: SEANet, restore_from: str) -> str:
     if restore_from == "torchvision":
         return load_weights(network, download_torchvision(), "torchvision's IMAGENET1K_FEATURES")
     if not os.path.isfile(restore_from):
-        raise UserError(
-            f"no weights file {restore_from}\n  give one with --restore_from: {USABLE}; "
-            "or 'torchvision' to download, or 'none' to train from scratch"
-        )
+        others = "or 'torchvision' to download, or 'none' to train from scratch"
+        remedy = f"give one with --restore_from: {USABLE}; {others}"
+        raise UserError(f"no weights file {restore_from}\n  {remedy}")
     if restore_from.endswith(".h5"):
         command = f"python -m tools.convert_hed {restore_from} vgg16_hed.pth"
         raise UserError(f"{restore_from} is a file of Keras: convert it first\n  {command}")

@@ -10,10 +10,7 @@ from model.SEAN import SEANet
 
 def make_teacher(student: SEANet) -> SEANet:
     """Return a copy of the student without gradients."""
-    teacher = copy.deepcopy(student)
-    for parameter in teacher.parameters():
-        parameter.requires_grad_(False)
-    return teacher.eval()
+    return copy.deepcopy(student).requires_grad_(False).eval()
 
 
 @torch.no_grad()

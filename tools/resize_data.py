@@ -51,9 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len({PurePosixPath(name).with_suffix("") for name in data.names}) < len(data):
         raise UserError(f"two images of {data.root} differ in their suffix only\n  rename one")
 
-    def resized(name: str, label_shape: Sequence[int] | None) -> NDArray[Any]:
-        image = resize_image(data.picture(name, label_shape), data.size, exact=False)
-        return image.transpose(1, 2, 0).copy()
+    def resized(name: str, shape: Sequence[int] | None) -> NDArray[Any]:
+        return resize_image(data.picture(name, shape), data.size, exact=False).transpose(1, 2, 0)
 
     def resize_pair(index: int) -> None:
         name = data.names[index]

@@ -36,13 +36,10 @@ def change_views(
 ) -> DomainBatch:
     """Match the source's colors; crop, flip, and change the colors that only the student sees.
 
-    Args:
-        batch: images of both domains, of one size.
-        label_maps: the source's train ids once more, uint8, (H, W), on the CPU: looking for a
-            labelled pixel there does not wait for the device.
-        options: ``color_matching``, ``augment``, ``ignore_label`` and ``seed`` are used.
-        first: number of the batch's first image among all images of the run. An image's changes
-            depend on the seed and this number: resumed and distributed runs repeat them.
+    All images have one size. ``label_maps`` are the source's train ids once more, uint8, (H, W), on
+    the CPU: looking for a labelled pixel there does not wait for the device. ``first`` is the
+    number of the batch's first image among all images of the run. An image's changes depend on the
+    seed and this number: resumed and distributed runs repeat them.
     """
     sources, labels = list(batch.source), list(batch.labels)
     targets = [] if batch.target is None else list(batch.target)

@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import json
-import math
 import subprocess
 import sys
 import time
@@ -57,12 +56,11 @@ class Log:
 
     def line(self, text: str, console: bool = True) -> None:
         """Append a line to the log file, and show it above the progress bar."""
-        if not self.show:
-            return
-        _append(self.file, text)
-        if console:
-            self.bar.write(text)
-            sys.stdout.flush()  # a pipe would keep it for hours
+        if self.show:
+            _append(self.file, text)
+            if console:
+                self.bar.write(text)
+                sys.stdout.flush()  # a pipe would keep it for hours
 
     def losses(
         self, iteration: int, epoch: int, batch: int, learning_rate: float, means: Sequence[float]
@@ -99,7 +97,11 @@ class Log:
     def _record(self, **values: Any) -> None:
         if not self.show:
             return
-        record = _plain(values)
+        record = json.loads(
+            json.dumps(values),
+            parse_float=lambda digits: float(f"{float(digits):.7g}"),  # float32's precision
+            parse_constant=lambda name: None,  # nan and infinity, which JSON cannot hold
+        )
         self.records.append(record)
         _append(self.metrics, json.dumps(record, allow_nan=False))
         if self.board is not None:
@@ -119,15 +121,6 @@ def _append(path: Path, text: str) -> None:
     except OSError as error:
         remedy = "remove what is in the way, or free some space; then --resume"
         raise UserError(f"cannot write {path}: {error.strerror}\n  {remedy}") from None
-
-
-def _plain(value: Any) -> Any:
-    """Return what JSON can hold: numbers in float32's precision, None for nan and infinity."""
-    if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None
-    return value
 
 
 def curves(records: Sequence[Record], title: str) -> Figure:

@@ -82,7 +82,8 @@ class Parser(argparse.ArgumentParser):
 def read_options(defaults: Config, description: str, words: Sequence[str] | None = None) -> Config:
     """Read the command line, by default the process's own; ``defaults`` hold what it leaves out."""
     parser = Parser(description)
-    groups: dict[str, Any] = {}
+    parser.argument_default = argparse.SUPPRESS  # so that `defaults` are used
+    group = functools.cache(parser.add_argument_group)  # one of each name
     for field in dataclasses.fields(defaults):
         value, about = getattr(defaults, field.name), field.metadata
         settings: dict[str, Any] = {"help": about["help"].replace("%", "%%")}
@@ -93,11 +94,7 @@ def read_options(defaults: Config, description: str, words: Sequence[str] | None
             settings |= {"choices": about["choices"], "type": about["parse"]}
             settings["metavar"] = "|".join(about["choices"] or ()) or "X"
             settings["help"] += "" if value is None else f" (default: {shown})"
-        if about["group"] not in groups:
-            groups[about["group"]] = parser.add_argument_group(about["group"])
-        groups[about["group"]].add_argument(
-            *spellings(field.name), default=argparse.SUPPRESS, **settings
-        )
+        group(about["group"]).add_argument(*spellings(field.name), **settings)
     return dataclasses.replace(defaults, **vars(parser.parse_args(words)))
 
 

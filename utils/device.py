@@ -34,12 +34,10 @@ def choose_device(name: str) -> torch.device:
 
 def choose_precision(name: str, device: torch.device) -> str:
     """Turn ``--precision`` (fp32, bf16, auto) into fp32 or bf16; warn of an emulated bf16."""
-    native = False
+    found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        found = torch.cpu.get_capabilities()
-        native = any(found.get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
     if name == "bf16" and not native:
         text = f"warning: this {device.type} has no bfloat16 instructions, and emulates them slowly"
         print(f"{text}; --precision auto avoids it", file=sys.stderr)

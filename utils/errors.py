@@ -45,15 +45,12 @@ def handling(handler: Callable[[int, Any], None], *names: str) -> Iterator[None]
     """
     is_main = threading.current_thread() is threading.main_thread()
     numbers = [getattr(signal, name) for name in names if is_main and hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {n: found for n, found in before.items() if found not in (signal.SIG_IGN, None)}
-    try:
-        for number in before:
-            signal.signal(number, handler)
+    with contextlib.ExitStack() as before:
+        for number in numbers:
+            if (found := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+                before.callback(signal.signal, number, found)
+                signal.signal(number, handler)
         yield
-    finally:
-        for number, found in before.items():
-            signal.signal(number, found)
 
 
 @contextlib.contextmanager
@@ -64,14 +61,13 @@ def exit_on_error() -> Iterator[None]:
     nobody reads the output any more. Names that the console cannot show are printed with escapes.
     """
     for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # closed by the shell
-            setattr(sys, name, open(os.devnull, "w"))
+        stream = getattr(sys, name) or open(os.devnull, "w")  # None: closed by the shell
+        setattr(sys, name, stream)
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     message, status, lost = "", 0, False
     try:
-        with handling(_end, "SIGTERM", "SIGHUP"):
+        with handling(lambda number, frame: sys.exit(128 + number), "SIGTERM", "SIGHUP"):
             yield
         sys.stdout.flush()
     except UserError as error:
@@ -98,7 +94,3 @@ def exit_on_error() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
     if status:
         sys.exit(status)
-
-
-def _end(number: int, frame: Any) -> None:
-    sys.exit(128 + number)

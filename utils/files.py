@@ -24,49 +24,39 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
-def replace_when_done(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[Path]:
-    """Yield a temporary path; move the file to ``path`` when the block succeeds.
+def whole_file(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file of another name for writing; move it to ``path`` when the block succeeds.
 
     An existing file at ``path`` stays until then, and is then moved to ``keep``, if that is given.
-    ``sync`` waits until the disk has the file, so that it survives a power cut.
-
-    Raises:
-        UserError: the file cannot be written; whatever was at ``path`` is unchanged.
+    ``sync`` waits until the disk has the file, so that it survives a power cut. UserError if the
+    file cannot be written; whatever was at ``path`` is unchanged.
     """
     part = path.with_name(f".part-{secrets.token_hex(8)}{path.suffix}")
     try:
-        yield part
-        if sync:
-            with open(part, "rb+") as file:
+        with open(part, "wb") as file:
+            yield file
+            if sync:
+                file.flush()
                 os.fsync(file.fileno())
         if keep and path.exists():
             os.replace(path, keep)
         os.replace(part, path)
     except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}\n"
-            "  files saved earlier are unchanged; free some space or choose another folder"
-        ) from None
+        remedy = "files saved earlier are unchanged; free some space or choose another folder"
+        raise UserError(f"cannot write {path}: {error.strerror or error}\n  {remedy}") from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
 
 
-@contextlib.contextmanager
-def whole_file(path: Path, sync: bool = True, keep: Path | None = None) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears at ``path`` when complete; see `replace_when_done`."""
-    with replace_when_done(path, sync, keep) as part, open(part, "wb") as file:
-        yield file
-
-
 def save_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a picture, uint8, (H, W) or (H, W, 3); raises as `replace_when_done`."""
+    """Write a picture, uint8, (H, W) or (H, W, 3); raises as `whole_file`."""
     with whole_file(path) as file:
         Image.fromarray(picture).save(file, "PNG")
 
 
 def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
-    """Save tensors and plain values as `replace_when_done`; equal contents give equal bytes."""
+    """Save tensors and plain values as a `whole_file`; equal contents give equal bytes."""
     with whole_file(path, keep=keep) as file:
         try:
             torch.save(content, file)
@@ -78,8 +68,7 @@ def save_tensors(path: Path, content: Any, keep: Path | None = None) -> None:
 def load_tensors(path: str | Path) -> Any:
     """Read tensors, on the CPU, and plain values, after checking checksums; no code in it is run.
 
-    Raises:
-        UserError: the file is missing or damaged, or holds something else.
+    UserError if the file is missing or damaged, or holds something else.
     """
     reason = "it is damaged, or holds something other than tensors and plain values"
     try:
@@ -106,17 +95,14 @@ def load_tensors(path: str | Path) -> Any:
             reason = "it is a pickled module or object, which could run code; save its state_dict()"
     except Exception:  # PyTorch's reader raises a dozen kinds
         pass
-    raise UserError(
-        f"{path} is not a checkpoint: {reason}\n"
-        "  fetch it again, or give a state dict: tensors by name, saved with torch.save"
-    )
+    remedy = "fetch it again, or give a state dict: tensors by name, saved with torch.save"
+    raise UserError(f"{path} is not a checkpoint: {reason}\n  {remedy}")
 
 
 def lock_folder(folder: Path) -> contextlib.ExitStack:
     """Lock a folder, made if needed, until the result is closed or the process ends.
 
-    Raises:
-        UserError: the folder cannot be made or written to, or another process is using it.
+    UserError if the folder cannot be made or written to, or another process is using it.
     """
     lock = filelock.FileLock(folder / ".lock", fallback_to_soft=False)
     remedy = "choose another folder for output"
