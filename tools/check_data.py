@@ -11,13 +11,13 @@ With --classes, cityscapes stands for the file's target and any other name for i
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from dataset.cityscapes_dataset import CITYSCAPES, CITYSCAPES_16
 from dataset.gta5_dataset import GTA5
@@ -47,32 +47,21 @@ def data_parser(description: str) -> Parser:
 def open_data(options: argparse.Namespace, size: tuple[int, int]) -> SegmentationDataset:
     """Open the data set that the command line names, to read no label maps."""
     (kind,) = with_classes(options.classes, DATASETS[options.kind])
-    place = (options.folder, size, options.list, options.split)
-    return SegmentationDataset(kind, *place, labels="none")
-
-
-def in_parallel(work: Callable[[int], Any], count: int) -> list[Any]:
-    """Return what ``work`` makes of each index, in threads, with a progress bar."""
-    pool = ThreadPoolExecutor(available_cores())
-    try:
-        return list(tqdm(pool.map(work, range(count)), total=count, unit="image"))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return SegmentationDataset(kind, options.folder, size, options.list, options.split, "none")
 
 
 class Finding(NamedTuple):
     """What an image and its label map hold."""
 
+    name: str
     size: str  # of the image, as WxH, or that the pair cannot be read
-    label_size: str
     ids: dict[int, int]  # label id -> number of pixels
     problem: str
 
 
-def check_pair(dataset: SegmentationDataset, labelled: bool, index: int) -> Finding:
+def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Finding:
     """Read an image, and its label map if images are ``labelled``."""
-    name = dataset.names[index]
-    size, label_size, ids, problem, shape = "unreadable", "", {}, "", None
+    size, ids, problem, shape = "unreadable", {}, "", None
     try:
         if labelled:
             label, file = read_label_ids(dataset.label_file(name)), dataset.label_file(name)
@@ -83,16 +72,14 @@ def check_pair(dataset: SegmentationDataset, labelled: bool, index: int) -> Find
             if not ids.keys() & dataset.table.keys():
                 problem = f"{file} has no pixel of a known class"
         height, width, _ = dataset.picture(name, shape).shape
-        size, label_size = f"{width}x{height}", "{1}x{0}".format(*shape) if shape else ""
+        size = f"{width}x{height}"
     except UserError as error:
         problem = str(error)
-    return Finding(size, label_size, ids, problem)
+    return Finding(name, size, ids, problem)
 
 
 def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> None:
-    """Print the frequency of each class, and what is odd about the label maps."""
-    other = sum(found.label_size not in ("", found.size) for found in findings)
-    print(f"label maps of another size than their image: {other}")
+    """Print the frequency of each class, and the label ids that are ignored."""
     print("class            pixels in %   images")
     ids = sum((Counter(found.ids) for found in findings), Counter())
     percent = 100 / max(1, ids.total())
@@ -116,7 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"{options.write_list} exists\n  choose another --write_list, or remove it")
     dataset = open_data(options, (8, 8))
     labelled = dataset.has_labels() or not dataset.description.is_target
-    findings = in_parallel(lambda index: check_pair(dataset, labelled, index), len(dataset))
+    check = partial(check_pair, dataset, labelled)
+    findings = thread_map(check, dataset.names, max_workers=available_cores(), unit="image")
     problems = [found.problem for found in findings if found.problem]
     print(f"{counted(len(findings), 'image')} in {dataset.image_folder}")
     sizes = Counter(found.size for found in findings).most_common(8)
@@ -136,8 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.all and len(problems) > 10:
         print(f"and {len(problems) - 10} more, which --all shows")
     if options.write_list:
-        pairs = zip(dataset.names, findings, strict=True)
-        good = [name for name, found in pairs if not found.problem]
+        good = [found.name for found in findings if not found.problem]
         with whole_file(options.write_list) as file:
             file.write("".join(f"{name}\n" for name in good).encode())
         print(f"{options.write_list}: {counted(len(good), 'image')} without problem")

@@ -7,14 +7,17 @@ resized too: score on the original. A run that was stopped continues: files that
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm.contrib.concurrent import thread_map
 
 from dataset.image_files import image_shape, read_label_ids, resize_image
-from tools.check_data import data_parser, in_parallel, open_data
+from dataset.loaders import available_cores
+from tools.check_data import data_parser, open_data
 from utils.command_line import size
 from utils.errors import UserError, exit_on_error
 from utils.files import lock_folder, whole_file
@@ -51,20 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if len({PurePosixPath(name).with_suffix("") for name in data.names}) < len(data):
         raise UserError(f"two images of {data.root} differ in their suffix only\n  rename one")
 
-    def resized(name: str, shape: Sequence[int] | None) -> NDArray[Any]:
-        return resize_image(data.picture(name, shape), data.size, exact=False).transpose(1, 2, 0)
-
-    def resize_pair(index: int) -> None:
-        name = data.names[index]
+    def resize_pair(name: str) -> None:
         image, shape = images / PurePosixPath(name).with_suffix(".png"), None
         if labelled:
             ids = read_label_ids(data.label_file(name))
             write(labels / data.layout.label_name(name), data.size, lambda: ids)
             shape = ids.shape
-        write(image, data.size, lambda: resized(name, shape))
+        picture = partial(data.picture, name, shape)
+        write(
+            image, data.size, lambda: resize_image(picture(), data.size, False).transpose(1, 2, 0)
+        )
 
     with lock_folder(options.output):
-        in_parallel(resize_pair, len(data))
+        thread_map(resize_pair, data.names, max_workers=available_cores(), unit="image")
     target = f"--data_dir_val {options.folder} --data_dir_target"
     use = target if data.description.is_target else "--data_dir_source"
     print(f"train with: {use} {options.output} --input_size {{}},{{}}".format(*options.size))

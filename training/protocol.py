@@ -1,10 +1,8 @@
-"""Check that an experiment's options fit its data and machine, and describe both in words."""
+"""Check that an experiment's options fit its data, and describe both in words."""
 
 import itertools
 import os
 from pathlib import Path
-
-import torch
 
 from dataset.image_files import image_shape
 from dataset.segmentation_dataset import SPLITS
@@ -19,10 +17,9 @@ def check_experiment(
     """Raise UserError if options, and ``classes`` of the student, contradict each other or data."""
     known = target.label_space.num_classes
     if classes != known:
-        raise UserError(
-            f"--num_classes {classes}: {options.classes or target.description.name} has {known}\n"
-            "  leave it out: SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
-        )
+        given = f"--num_classes {classes}: {options.classes or target.description.name} has {known}"
+        remedy = "SEAN_GTA5.py trains 19 classes, SEAN_Synthia.py 16, --classes its own"
+        raise UserError(f"{given}\n  leave it out: {remedy}")
     if options.oracle and options.source_only:
         raise UserError("--oracle and --source_only are two baselines\n  train one after the other")
     place = Path(os.path.realpath(options.snapshot_dir))
@@ -34,15 +31,6 @@ def check_experiment(
     if options.target_split != "val" and val and target.image_folder == val.image_folder:
         text = f"--target_split {options.target_split}: {val.image_folder} would be scored, too"
         raise UserError(f"{text}\n  keep the parts in folders of their own, by {{split}}")
-
-
-def check_compiler(device: torch.device) -> None:
-    """Compile a function for the device; UserError if this machine lacks a compiler for it."""
-    try:
-        torch.compile(torch.sin)(torch.zeros(2, device=device))
-    except RuntimeError as error:  # PyTorch's compilers raise a dozen kinds of it
-        remedy = "install a C++ compiler (g++; on Windows MSVC), or leave --compile out"
-        raise UserError(f"--compile: {str(error).splitlines()[0]}\n  {remedy}") from None
 
 
 def describe(options: TrainingOptions, source: Data, target: Data, val: Data | None) -> str:

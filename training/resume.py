@@ -1,8 +1,4 @@
-"""last.pth: found again, and compared with the run that continues it.
-
-It is a plain dict: version, progress, fixed, history, records, random, student, teacher and
-optimizer (see `Run.save`).
-"""
+"""last.pth, which `Run.save` writes: found again, and compared with the run that continues it."""
 
 import hashlib
 import os

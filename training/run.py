@@ -71,7 +71,7 @@ class Run:
         precision = device.choose_precision(options.precision, self.device)
         self.options = options = replace(options, precision=precision)
         if options.compile:
-            protocol.check_compiler(self.device)
+            device.check_compiler(self.device)
         if options.deterministic:
             device.make_deterministic()
         self.processes = Processes.start(self.device)

@@ -47,13 +47,9 @@ def train_step(
 ) -> StepResult:
     """One iteration of SEAN (Xu et al., AAAI 2019, section 3).
 
-    Args:
-        student: a SEANet, trained in place.
-        teacher: a SEANet, moved towards the student in place.
-        optimizer: holds the student's parameters.
-        batch: images of both domains and the source's labels.
-        options: ignore_label, noise, attention_threshold, st_weight and teacher_alpha are used.
-        reduce: turns a loss into a scalar, its mean over all processes (`Processes.share_of_mean`).
+    The student is trained in place, and the teacher moved towards it. Of the options, ignore_label,
+    noise, attention_threshold, st_weight and teacher_alpha are used. ``reduce`` turns a loss into a
+    scalar, its mean over all processes (`Processes.share_of_mean`).
     """
     source, labels, target, view, _ = batch
     optimizer.zero_grad(set_to_none=True)

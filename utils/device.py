@@ -44,6 +44,15 @@ def choose_precision(name: str, device: torch.device) -> str:
     return ("bf16" if native else "fp32") if name == "auto" else name
 
 
+def check_compiler(device: torch.device) -> None:
+    """Compile a function for the device; UserError if this machine lacks a compiler for it."""
+    try:
+        torch.compile(torch.sin)(torch.zeros(2, device=device))
+    except RuntimeError as error:  # PyTorch's compilers raise a dozen kinds of it
+        remedy = "install a C++ compiler (g++; on Windows MSVC), or leave --compile out"
+        raise UserError(f"--compile: {str(error).splitlines()[0]}\n  {remedy}") from None
+
+
 def place(network: nn.Module, device: torch.device) -> None:
     """Move a network to the device, with its weights in the memory order that is fastest there."""
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
