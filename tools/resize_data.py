@@ -60,10 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ids = read_label_ids(data.label_file(name))
             write(labels / data.layout.label_name(name), data.size, lambda: ids)
             shape = ids.shape
-        picture = partial(data.picture, name, shape)
-        write(
-            image, data.size, lambda: resize_image(picture(), data.size, False).transpose(1, 2, 0)
-        )
+        read = partial(data.picture, name, shape)
+        write(image, data.size, lambda: resize_image(read(), data.size, False).transpose(1, 2, 0))
 
     with lock_folder(options.output):
         thread_map(resize_pair, data.names, max_workers=available_cores(), unit="image")
