@@ -18,7 +18,7 @@ FLOORS = (  # room -> budget in lines
     {"SEAN_GTA5.py": 80, "SEAN_Synthia.py": 80, "evaluation.py": 160, "tools": 600,
      "benchmarks": 550},
 )  # fmt: skip
-OTHERS = {"tests": 4500, "examples": 100, "Figure": 100}
+OTHERS = {"tests": 4500, "examples": 100, "Figure": 160}
 BUDGETS = {room: lines for floor in FLOORS for room, lines in floor.items()} | OTHERS
 PRODUCT = 4700  # lines of the rooms without benchmarks
 

@@ -15,12 +15,13 @@ from dataset.cityscapes_dataset import CITYSCAPES
 from dataset.gta5_dataset import GTA5
 from dataset.segmentation_dataset import SegmentationDataset
 from model.SEAN import network_input
-from tests.runs import LOG, metrics, refusal, train, trained, words
+from tests.runs import LOG, metrics, refusal, results, train, trained, words
 from training.batches import DomainBatches
 from training.distributed import Processes
 from training.log import Log, curves
 from training.options import TrainingOptions
 from training.resume import fixed_values
+from training.train_step import train_step
 from utils.files import load_tensors, save_tensors
 
 SIZE = (64, 32)
@@ -173,3 +174,23 @@ def test_compile_without_a_compiler_is_refused_before_the_folder_is_claimed(
     assert "--compile: " in message
     assert "g++" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_lack_of_memory_is_told_and_the_last_whole_iteration_is_saved(
+    domains, tmp_path, monkeypatch
+):
+    steps = itertools.count(1)
+
+    def step(*given):
+        if next(steps) == 3:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+        return train_step(*given)
+
+    monkeypatch.setattr(SEAN_GTA5, "train_step", step)
+    monkeypatch.setenv("WORLD_SIZE", "4")  # without the rest of torchrun's: one process
+    ended = train(domains, tmp_path, max_iters=4)
+    assert ended.status == 2
+    assert "error: out of memory: DefaultCPUAllocator" in ended.output
+    assert "resumed at iteration 2" in trained(domains, tmp_path, "--resume", max_iters=4)
+    trained(domains, tmp_path / "whole", max_iters=4)
+    assert results(tmp_path) == results(tmp_path / "whole")
