@@ -14,11 +14,7 @@ import pytest
 import torch
 
 from dataset.gta5_dataset import GTA5
-from dataset.loaders import (
-    EpochSampler,
-    make_loader,
-    sequential_batches,
-)
+from dataset.loaders import EpochSampler, make_loader, sequential_batches
 from dataset.segmentation_dataset import Sample, SegmentationDataset
 from tests.runs import ROOT
 from utils.errors import UserError
@@ -61,31 +57,21 @@ def test_processes_share_what_one_would_see(world_size, batch_size, first):
     assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
 
 
-class Samples:
-    """Arrays of one value each; a label map may have a size of its own, or none."""
-
-    def __init__(self, *label_sizes):
-        self.label_sizes = label_sizes
-
-    def __len__(self):
-        return len(self.label_sizes)
-
-    def __getitem__(self, index):
-        size = self.label_sizes[index]
-        label = size and np.full(size, index, np.uint8)
-        return Sample(np.full((3, 4, 6), index, np.uint8), label, f"{index}.png")
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_keeps_labels_of_their_own_sizes(workers):
-    (batch,) = make_loader(Samples((2, 3), (5, 7), (2, 3)), [[1, 2, 0]], workers, "cpu")
+    samples = []  # arrays of one value each
+    for index, size in enumerate([(2, 3), (5, 7), (2, 3)]):
+        arrays = [np.full(shape, index, np.uint8) for shape in ((3, 4, 6), size)]
+        samples.append(Sample(*arrays, f"{index}.png"))
+    (batch,) = make_loader(samples, [[1, 2, 0]], workers, "cpu")
     assert batch.images.shape == (3, 3, 4, 6)
     assert {batch.images.dtype, *(label.dtype for label in batch.labels)} == {torch.uint8}
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 0]
     expected = [[1] * 7] * 5, [[2] * 3] * 2, [[0] * 3] * 2
     assert [label.tolist() for label in batch.labels] == [*expected]
     assert batch.names == ("1.png", "2.png", "0.png")
-    (batch,) = make_loader(Samples(None, None), [[0, 1]], workers, "cpu")
+    unlabelled = [sample._replace(label=None) for sample in samples]
+    (batch,) = make_loader(unlabelled, [[0, 1]], workers, "cpu")
     assert batch.labels == ()
 
 
@@ -129,23 +115,22 @@ def test_spawned_workers_read_what_this_process_reads(dataset):
         assert all(map(torch.equal, ours.labels, theirs.labels))
 
 
-class Process(Samples):
+class Process:
     """Whether its process ignores Ctrl-C and SIGTERM, in many pixels; and which process it is."""
 
-    def __init__(self, pixels):
-        super().__init__(*[None] * 100)
-        self.pixels = pixels
+    def __len__(self):
+        return 99
 
     def __getitem__(self, index):
         handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
         ignored = np.array([handler == signal.SIG_IGN for handler in handlers], np.uint8)
-        return Sample(np.resize(ignored, self.pixels), None, str(os.getpid()))
+        return Sample(np.resize(ignored, 1_000_000), None, str(os.getpid()))
 
 
 def test_a_killed_worker_is_an_error_of_the_loader():
     """Also amid a batch that it writes; and nowhere but where the next batch is asked for."""
     before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu"))
+    batches = iter(make_loader(Process(), [[i] for i in range(99)], 2, "cpu"))
     first = next(batches)
     assert first.images.all(), "workers leave Ctrl-C and SIGTERM to the main process"
     time.sleep(0.5)  # the pipe is full
@@ -160,7 +145,7 @@ ORPHANS = """
 import os, signal, sys
 from dataset.loaders import make_loader
 from tests.test_loaders import Process
-batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu"))
+batches = iter(make_loader(Process(), [[i] for i in range(99)], 2, "cpu"))
 print(*{next(batches).names[0] for _ in range(6)}, flush=True)
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)
