@@ -11,14 +11,15 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import SEAN_GTA5
 from model.checkpoint import CheckpointInfo, released
 from utils.files import save_tensors
 
 ROOT = Path(__file__).parents[1]
-Capture = pytest.CaptureFixture[str]
 RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
 EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
@@ -34,6 +35,19 @@ def run_main(program, *words):
         except SystemExit as ended:
             return int(ended.code or 0)
     return 0
+
+
+class Ended(NamedTuple):
+    status: int
+    output: str
+
+
+def run_silently(program, *words):
+    """Run a program in this process; return its exit status and all that it printed."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = run_main(program, *words)
+    return Ended(status, output.getvalue())
 
 
 def refusal(capture, program, *words):
@@ -57,6 +71,12 @@ def contents(folder, *besides):
     }
 
 
+def read(path, mode=None):
+    """The pixels of an image file, as they are stored or in a mode of Pillow."""
+    picture = Image.open(path)
+    return np.asarray(picture.convert(mode) if mode else picture)
+
+
 @contextlib.contextmanager
 def full_disk(after):
     """Let no file of this process grow beyond a size, in bytes."""
@@ -74,11 +94,6 @@ def save_network(path, network, space, size, protocol=""):
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, released(network, info))
     return path
-
-
-class Ended(NamedTuple):
-    status: int
-    output: str
 
 
 def words(data, snapshots, *flags, **changes):
@@ -100,10 +115,7 @@ def scoring_words(checkpoint, data, folder, *more):
 
 
 def train(data, snapshots, *flags, **changes):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = run_main(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
-    return Ended(status, output.getvalue())
+    return run_silently(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
 
 
 def trained(data, snapshots, *flags, **changes):
