@@ -14,7 +14,11 @@ import pytest
 import torch
 
 from dataset.gta5_dataset import GTA5
-from dataset.loaders import EpochSampler, make_loader, sequential_batches
+from dataset.loaders import (
+    EpochSampler,
+    make_loader,
+    sequential_batches,
+)
 from dataset.segmentation_dataset import Sample, SegmentationDataset
 from tests.runs import ROOT
 from utils.errors import UserError
