@@ -82,7 +82,6 @@ def test_colors_change_at_random_and_stay_in_range():
     assert not torch.equal(first, second)
     for seed in range(50):  # an overshoot of bilinear or noisy values gave nan in the step of hue
         levels = change_colors(image + torch.randn(image.shape) * seed) + MEAN
-        assert levels.isfinite().all()
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3
 
 
@@ -144,5 +143,4 @@ def test_black_white_and_flat_images_stay_finite_and_in_range():
     images = torch.stack([torch.zeros(3, 12, 20), torch.full((3, 12, 20), 255.0)]) - MEAN
     for references in (images.flip(0), network_input(pixels(1))):
         levels = match_colors(images, references) + MEAN
-        assert levels.isfinite().all()
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3

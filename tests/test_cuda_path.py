@@ -1,8 +1,4 @@
-"""The path on CUDA, checked without a GPU: tensors that have a device and a shape, but no values.
-
-Gradients need a device, so ``backward`` is replaced; everything else of an iteration and of a
-scoring runs as on a GPU.
-"""
+"""The path on CUDA without a GPU: tensors have a device and a shape; gradients are replaced."""
 
 import pytest
 import torch

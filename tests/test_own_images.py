@@ -105,9 +105,6 @@ def test_images_equal_the_naive_computation(photos, tmp_path):
             assert (np.abs(shown - drawn) > 4).mean() < 0.002
 
 
-# --- video ------------------------------------------------------------------------------------
-
-
 def read_video(path):
     video, pictures = cv2.VideoCapture(str(path)), []
     while (frame := video.read()[1]) is not None:
@@ -134,9 +131,6 @@ def test_a_video_gives_a_video(width, height, tmp_path, capsys):
         expected = (frame / 2 + colors / 2)[: height // 2 * 2]  # the codec takes even sizes
         assert np.abs(result - expected).mean() < 12  # the codec's loss
     assert "11 frames of 11 announced, 12.5 per second" in capsys.readouterr().out
-
-
-# --- mistakes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
