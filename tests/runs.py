@@ -20,7 +20,6 @@ from model.checkpoint import CheckpointInfo, released
 from utils.files import save_tensors
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
 EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 """Options beyond the paper; each is run in two processes and resumed: add yours."""
@@ -146,7 +145,7 @@ def started(arguments, ready, piped="", method="fork"):
 
 
 def results(folder):
-    return [(folder / name).read_bytes() for name in RESULTS]
+    return [(folder / name).read_bytes() for name in ("GTA_TeacherNet.pth", "GTA_loss.npz")]
 
 
 def metrics(folder):

@@ -26,10 +26,6 @@ from utils.errors import UserError
 LENGTH, ENTRIES, BATCH = 10, 24, 4
 
 
-def joined(lists):
-    return list(chain.from_iterable(lists))
-
-
 def batches(epoch, batch=0, **changes):
     settings = {"length": LENGTH, "entries": ENTRIES, "batch_size": BATCH, "seed": 0, **changes}
     sampler = EpochSampler(**settings)
@@ -40,12 +36,12 @@ def batches(epoch, batch=0, **changes):
 def test_an_epoch_is_a_permutation_by_seed_and_epoch_alone():
     listed = [place % LENGTH for place in range(ENTRIES)]
     before = torch.get_rng_state()
-    orders = [joined(batches(epoch, seed=seed)) for seed in (0, 1, 6) for epoch in (0, 2)]
+    orders = [list(chain(*batches(epoch, seed=seed))) for seed in (0, 1, 6) for epoch in (0, 2)]
     assert torch.equal(torch.get_rng_state(), before), "drawn from the global generator"
     assert all(sorted(order) == sorted(listed) != order for order in orders)
     assert len(set(map(str, orders))) == len(orders)
     assert orders[-1][:6] == [2, 9, 1, 5, 6, 7], "resumed runs would go on in another order"
-    assert joined(batches(3, seed=None)) == listed
+    assert list(chain(*batches(3, seed=None))) == listed
     assert [len(batch) for batch in batches(0, entries=27, world_size=2)] == [BATCH] * 3
 
 
@@ -57,7 +53,7 @@ def test_processes_share_what_one_would_see(world_size, batch_size, first):
         batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
         for rank in range(world_size)
     ]
-    together = [joined(parts) for parts in zip(*shares, strict=True)]
+    together = [list(chain(*parts)) for parts in zip(*shares, strict=True)]
     assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
 
 
@@ -84,18 +80,13 @@ def test_sequential_batches_cover_each_sample_once(length, size):
     shares = [sequential_batches(length, size, rank, 3) for rank in range(3)]
     for share in shares:
         assert all(1 <= len(batch) <= size for batch in share)
-        assert joined(share) == sorted(joined(share))
-    assert sorted(joined(joined(shares))) == list(range(length))
-
-
-@pytest.fixture
-def dataset(domains):
-    return SegmentationDataset(GTA5, domains / "GTA5", (24, 16))
+        assert list(chain(*share)) == sorted(chain(*share))
+    assert sorted(chain(*chain(*shares))) == list(range(length))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
-    root = shutil.copytree(dataset.root, tmp_path / "GTA5")
+def test_an_unreadable_file_is_an_error_of_the_main_process(domains, workers, tmp_path):
+    root = shutil.copytree(domains / "GTA5", tmp_path / "GTA5")
     (root / "images/00002.png").write_bytes(b"")
     spoilt = SegmentationDataset(GTA5, root, (24, 16))
     with pytest.raises(UserError) as expected:
@@ -108,8 +99,9 @@ def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tm
             next(batches)
 
 
-def test_spawned_workers_read_what_this_process_reads(dataset):
+def test_spawned_workers_read_what_this_process_reads(domains):
     """As on macOS and Windows."""
+    dataset = SegmentationDataset(GTA5, domains / "GTA5", (24, 16))
     batches = [[0, 3], [5, 1]]
     loader = make_loader(dataset, batches, 1, "cpu")
     loader.multiprocessing_context = "spawn"

@@ -25,9 +25,8 @@ SCORED = "Cityscapes/leftImg8bit/val/demo/demo_000002_000019_leftImg8bit.png"
 
 def test_killed_and_resumed_run_equals_the_unbroken_one(domains, tmp_path):
     changes = {"max_iters": 5000, "checkpoint_interval": 2, "val_interval": 25}
-    with started(
-        words(domains, tmp_path, **changes, num_workers=1), (tmp_path / "last.pth").exists
-    ) as process:
+    given = words(domains, tmp_path, **changes, num_workers=1)
+    with started(given, (tmp_path / "last.pth").exists) as process:
         second = train(domains, tmp_path, "--resume", **LONG)
         workers = psutil.Process(process.pid).children()
         process.kill()
@@ -121,9 +120,7 @@ def test_options_beyond_the_paper_are_resumed_to_the_byte_without_first_weights(
     ("file", "size", "problem", "reached"),
     [("GTA5/images/00004.png", 0, "it is empty\n  replace it", 3), (SCORED, -40, "", 5)],
 )
-def test_a_file_that_cannot_be_read_loses_no_iteration(
-    file, size, problem, reached, domains, tmp_path
-):
+def test_an_unreadable_file_loses_no_iteration(file, size, problem, reached, domains, tmp_path):
     data, run, whole = (tmp_path / name for name in ("data", "run", "whole"))
     spoilt = shutil.copytree(domains, data) / file
     spoilt.write_bytes(spoilt.read_bytes()[:size])
