@@ -2,14 +2,13 @@
 
 import contextlib
 import io
-import itertools
 import json
 import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,17 +35,12 @@ def run_main(program, *words):
     return 0
 
 
-class Ended(NamedTuple):
-    status: int
-    output: str
-
-
 def run_silently(program, *words):
     """Run a program in this process; return its exit status and all that it printed."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         status = run_main(program, *words)
-    return Ended(status, output.getvalue())
+    return SimpleNamespace(status=status, output=output.getvalue())
 
 
 def refusal(capture, program, *words):
@@ -103,8 +97,7 @@ def words(data, snapshots, *flags, **changes):
         "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots, "width": 0.05,
         "learning_rate": 1e-4,
     }  # fmt: skip
-    pairs = ((f"--{name}", str(value)) for name, value in (values | changes).items())
-    return [*itertools.chain(*pairs), *map(str, flags)]
+    return [*(f"--{name}={x}" for name, x in (values | changes).items()), *map(str, flags)]
 
 
 def scoring_words(checkpoint, data, folder, *more):
@@ -126,10 +119,7 @@ def trained(data, snapshots, *flags, **changes):
 
 @contextlib.contextmanager
 def started(arguments, ready, piped="", method="fork"):
-    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it.
-
-    Its workers start by ``method``: spawn is that of Windows and macOS.
-    """
+    """Start the script, and wait until it is ready; ``method`` starts its workers."""
     script = [sys.executable, "-c", f"""if True:
         import multiprocessing, SEAN_GTA5
         multiprocessing.set_start_method({method!r})

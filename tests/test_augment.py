@@ -127,9 +127,7 @@ def test_color_statistics_are_the_references():
     levels = [pixels(1).numpy().clip(1), (pixels(2) // 4 + 60).numpy()]
     matched = match_colors(*(network_input(torch.from_numpy(images)) for images in levels))
     for i in range(2):
-        rendered, photograph = (
-            to_lab @ np.log10(to_lms @ images[i].reshape(3, -1)) for images in levels
-        )
+        rendered, photograph = (to_lab @ np.log10(to_lms @ x[i].reshape(3, -1)) for x in levels)
         for own, wanted in zip(rendered, photograph, strict=True):
             own -= own.mean()
             own *= wanted.std(ddof=1) / own.std(ddof=1)

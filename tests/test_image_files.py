@@ -140,9 +140,6 @@ def test_what_would_be_misread_is_refused(tmp_path, read, name, values, problem)
         read(tmp_path / name)
 
 
-# --- resizing, and the network's input --------------------------------------------------------
-
-
 def by_pillow(image, size):
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
 

@@ -48,13 +48,11 @@ def test_an_epoch_is_a_permutation_by_seed_and_epoch_alone():
 @pytest.mark.parametrize(("world_size", "batch_size", "first"), [(2, 3, 0), (3, 1, 2), (4, 2, 1)])
 def test_processes_share_what_one_would_see(world_size, batch_size, first):
     """From any batch of an epoch on."""
-    settings = {"entries": 26, "seed": 5}
-    shares = [
-        batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
-        for rank in range(world_size)
-    ]
+    settings = {"entries": 26, "seed": 5, "batch_size": batch_size, "world_size": world_size}
+    shares = [batches(1, first, rank=rank, **settings) for rank in range(world_size)]
     together = [list(chain(*parts)) for parts in zip(*shares, strict=True)]
-    assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
+    whole = batches(1, entries=26, seed=5, batch_size=batch_size * world_size)
+    assert together == whole[first:] != []
 
 
 @pytest.mark.parametrize("workers", [0, 1])

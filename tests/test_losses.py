@@ -21,7 +21,6 @@ from tests.reference import CLASSES, golden, reference_network
 from training.losses import segmentation_loss, self_ensembling_loss
 from training.train_step import DomainBatch, make_optimizer, set_learning_rate, train_step
 
-SOURCES = {"gta5": GTA5, "synthia": SYNTHIA}
 OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 
 
@@ -65,10 +64,10 @@ def test_self_ensembling_loss(rng, threshold):
     assert_is(loss, total, cells)
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_losses_are_the_originals(tmp_path, source):
+@pytest.mark.parametrize(("source", "data_set"), [("gta5", GTA5), ("synthia", SYNTHIA)])
+def test_losses_are_the_originals(tmp_path, source, data_set):
     arrays, paths = golden(source), fixture.write_reference_dataset(tmp_path, source)
-    data = SegmentationDataset(SOURCES[source], paths["source"], (160, 96), paths["source_list"])
+    data = SegmentationDataset(data_set, paths["source"], (160, 96), paths["source_list"])
     label = torch.from_numpy(data[1].label)[None].long()
     student = torch.from_numpy(arrays["forward_64x96_logits"])
     logits = F.interpolate(student, size=(96, 160), mode="bilinear")
@@ -87,10 +86,9 @@ def test_losses_are_the_originals(tmp_path, source):
 def test_where_nothing_counts_loss_and_gradient_are_zero():
     logits = torch.randn(1, 19, 4, 4, requires_grad=True)
     attention = torch.full((1, 1, 4, 4), 0.3)
-    for loss in (
-        segmentation_loss(logits, torch.full((1, 4, 4), 255)),
-        self_ensembling_loss(logits, torch.randn(1, 19, 4, 4), attention, 0.5),
-    ):
+    ignored = segmentation_loss(logits, torch.full((1, 4, 4), 255))
+    left_out = self_ensembling_loss(logits, torch.randn(1, 19, 4, 4), attention, 0.5)
+    for loss in (ignored, left_out):
         loss.mean().backward()
         assert loss.mean().item() == loss.elements.item() == 0
         assert torch.equal(logits.grad, torch.zeros_like(logits))
@@ -148,10 +146,8 @@ def classifier_step(options, batch):
 
 
 def test_the_step_is_linear_in_the_self_ensembling_weight_and_needs_no_target():
-    none, once, twice = (
-        classifier_step(dataclasses.replace(OPTIONS, st_weight=weight), make_batch())
-        for weight in (0, 100, 200)
-    )
+    options = [dataclasses.replace(OPTIONS, st_weight=weight) for weight in (0, 100, 200)]
+    none, once, twice = (classifier_step(x, make_batch()) for x in options)
     assert (once - none).norm() > 0.01 * none.norm()
     assert (twice - none - 2 * (once - none)).norm() < 1e-3 * (twice - none).norm()
     assert torch.equal(classifier_step(OPTIONS, make_batch()._replace(target=None)), none)

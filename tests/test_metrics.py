@@ -67,9 +67,6 @@ def test_absent_class_is_nan_and_one_only_predicted_counts_as_zero():
     assert class_iou(confusion).tolist() == [0.5, 0]
 
 
-# --- predictions ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("size", [(32, 64), (37, 61), (3, 5)])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 def test_the_class_is_the_first_of_the_highest_with_its_probability(size, kind):
@@ -137,8 +134,6 @@ def test_batches_are_predicted_and_counted_image_by_image(network):
         np.testing.assert_array_equal(confusion(network, batches, 5).numpy(), expected)
     assert not confusion(network, [], 5).any()
 
-
-# --- scores and comparisons -------------------------------------------------------------------
 
 NAMES = ("road", "wall", "sky", "never", "rare")
 IMAGES = [os.fsdecode(b"caf\xe9.png"), *(f"{index}.png" for index in range(1, 12))]

@@ -52,9 +52,6 @@ def test_attention_spans_its_own_range_over_gray(rng, low):
     assert np.abs(with_scale[:32, :64] - expected).max() < 4
 
 
-# --- the report -------------------------------------------------------------------------------
-
-
 class Page(HTMLParser):
     """Elements in order and text by element; what is opened must be closed."""
 
