@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import resource
 import subprocess
@@ -97,7 +98,8 @@ def words(data, snapshots, *flags, **changes):
         "input_size_target": "64,32", "max_iters": 3, "snapshot_dir": snapshots, "width": 0.05,
         "learning_rate": 1e-4,
     }  # fmt: skip
-    return [*(f"--{name}={x}" for name, x in (values | changes).items()), *map(str, flags)]
+    pairs = ((f"--{name}", str(value)) for name, value in (values | changes).items())
+    return [*itertools.chain(*pairs), *map(str, flags)]
 
 
 def scoring_words(checkpoint, data, folder, *more):
