@@ -13,8 +13,7 @@ import torch
 from model.SEAN import SEANet
 from tests import fixture
 
-CLASSES = {"gta5": 19, "synthia": 16}
-"""Source data set -> number of classes."""
+CLASSES = {"gta5": 19, "synthia": 16}  # source data set -> number of classes
 
 
 @functools.cache

@@ -9,17 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import SEAN_GTA5
 from model.checkpoint import CheckpointInfo, released
 from utils.files import save_tensors
 
 ROOT = Path(__file__).parents[1]
-Capture = pytest.CaptureFixture[str]
-RESULTS = ("GTA_TeacherNet.pth", "GTA_loss.npz")
 LOG = "GTA2Cityscapes_log.txt"
 EXTENSIONS = ("--augment", "--color_matching", "--lr_schedule", "poly")
 """Options beyond the paper; each is run in two processes and resumed: add yours."""
@@ -34,6 +34,14 @@ def run_main(program, *words):
         except SystemExit as ended:
             return int(ended.code or 0)
     return 0
+
+
+def run_silently(program, *words):
+    """Run a program in this process; return its exit status and all that it printed."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        status = run_main(program, *words)
+    return SimpleNamespace(status=status, output=output.getvalue())
 
 
 def refusal(capture, program, *words):
@@ -57,6 +65,12 @@ def contents(folder, *besides):
     }
 
 
+def read(path, mode=None):
+    """The pixels of an image file, as they are stored or in a mode of Pillow."""
+    picture = Image.open(path)
+    return np.asarray(picture.convert(mode) if mode else picture)
+
+
 @contextlib.contextmanager
 def full_disk(after):
     """Let no file of this process grow beyond a size, in bytes."""
@@ -74,11 +88,6 @@ def save_network(path, network, space, size, protocol=""):
     path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, released(network, info))
     return path
-
-
-class Ended(NamedTuple):
-    status: int
-    output: str
 
 
 def words(data, snapshots, *flags, **changes):
@@ -100,10 +109,7 @@ def scoring_words(checkpoint, data, folder, *more):
 
 
 def train(data, snapshots, *flags, **changes):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        status = run_main(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
-    return Ended(status, output.getvalue())
+    return run_silently(SEAN_GTA5.main, *words(data, snapshots, *flags, **changes))
 
 
 def trained(data, snapshots, *flags, **changes):
@@ -115,10 +121,7 @@ def trained(data, snapshots, *flags, **changes):
 
 @contextlib.contextmanager
 def started(arguments, ready, piped="", method="fork"):
-    """Start the script as a process, and wait until it is ready; ``piped`` is a stream of it.
-
-    Its workers start by ``method``: spawn is that of Windows and macOS.
-    """
+    """Start the script, and wait until it is ready; ``method`` starts its workers."""
     script = [sys.executable, "-c", f"""if True:
         import multiprocessing, SEAN_GTA5
         multiprocessing.set_start_method({method!r})
@@ -134,7 +137,7 @@ def started(arguments, ready, piped="", method="fork"):
 
 
 def results(folder):
-    return [(folder / name).read_bytes() for name in RESULTS]
+    return [(folder / name).read_bytes() for name in ("GTA_TeacherNet.pth", "GTA_loss.npz")]
 
 
 def metrics(folder):

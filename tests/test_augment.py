@@ -82,7 +82,6 @@ def test_colors_change_at_random_and_stay_in_range():
     assert not torch.equal(first, second)
     for seed in range(50):  # an overshoot of bilinear or noisy values gave nan in the step of hue
         levels = change_colors(image + torch.randn(image.shape) * seed) + MEAN
-        assert levels.isfinite().all()
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3
 
 
@@ -128,9 +127,7 @@ def test_color_statistics_are_the_references():
     levels = [pixels(1).numpy().clip(1), (pixels(2) // 4 + 60).numpy()]
     matched = match_colors(*(network_input(torch.from_numpy(images)) for images in levels))
     for i in range(2):
-        rendered, photograph = (
-            to_lab @ np.log10(to_lms @ images[i].reshape(3, -1)) for images in levels
-        )
+        rendered, photograph = (to_lab @ np.log10(to_lms @ x[i].reshape(3, -1)) for x in levels)
         for own, wanted in zip(rendered, photograph, strict=True):
             own -= own.mean()
             own *= wanted.std(ddof=1) / own.std(ddof=1)
@@ -144,5 +141,4 @@ def test_black_white_and_flat_images_stay_finite_and_in_range():
     images = torch.stack([torch.zeros(3, 12, 20), torch.full((3, 12, 20), 255.0)]) - MEAN
     for references in (images.flip(0), network_input(pixels(1))):
         levels = match_colors(images, references) + MEAN
-        assert levels.isfinite().all()
         assert -1e-3 <= levels.min() <= levels.max() <= 255 + 1e-3

@@ -1,6 +1,5 @@
 """Both paths of `benchmarks speed` do the same work; what `benchmarks ablation` runs and counts."""
 
-import contextlib
 import io
 import json
 import os
@@ -14,7 +13,7 @@ from PIL import Image
 import SEAN_GTA5
 from benchmarks import __main__, ablation, speed
 from benchmarks.paths import PlainPath, ProjectPath
-from tests.runs import run_main, words
+from tests.runs import run_main, run_silently, words
 from training.options import TrainingOptions
 from utils.errors import UserError
 
@@ -37,10 +36,9 @@ def in_process(monkeypatch):
     """Run the training script in this process, which saves the time to start one."""
 
     def run(command, stdout, **_):
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            status = run_main(SEAN_GTA5.main, *command[2:])
-        stdout.write(output.getvalue().encode())
-        return SimpleNamespace(returncode=status)
+        ended = run_silently(SEAN_GTA5.main, *command[2:])
+        stdout.write(ended.output.encode())
+        return SimpleNamespace(returncode=ended.status)
 
     for module in (speed, ablation):
         monkeypatch.setattr(module, "subprocess", SimpleNamespace(run=run, DEVNULL=io.BytesIO()))

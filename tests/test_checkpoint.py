@@ -31,10 +31,6 @@ def path(tmp_path):
     return tmp_path / "net.pth"
 
 
-def assert_equal(state, expected):
-    torch.testing.assert_close(dict(state), dict(expected), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     ("space", "variant"),
     [
@@ -65,11 +61,11 @@ def test_the_original_loads_our_file_and_we_its(path):
         original = SEANet(16)
     original.load_state_dict(torch.load(path, weights_only=True), strict=True, assign=True)
     assert len(original.state_dict()) == 39
-    assert_equal(original.state_dict(), reference)
+    torch.testing.assert_close(original.state_dict(), reference, rtol=0, atol=0)
     torch.save(reference, path)
     network, info = load_network(path)
     assert info == CheckpointInfo((), (), True, 2, 1.0, (1024, 512), "")
-    assert_equal(network.state_dict(), reference)
+    torch.testing.assert_close(network.state_dict(), reference, rtol=0, atol=0)
     _, info = load_network(path, 16, 4, False, (64, 32))
     assert info == CheckpointInfo((), (), False, 4, 1.0, (64, 32), "")
 
@@ -101,7 +97,7 @@ def test_wrapped_state_dicts_are_read(path, small, prefix, wrapper):
     ours = released(small, info_of(small))
     state = {f"{prefix}{name}": value for name, value in ours.items()} if prefix else ours
     torch.save({wrapper: state, "epoch": 3, "optimizer": {}} if wrapper else state, path)
-    assert_equal(read_state_dict(path), ours)
+    torch.testing.assert_close(read_state_dict(path), ours, rtol=0, atol=0)
     if not prefix:  # the description is still there
         assert load_network(path)[1] == info_of(small)
 

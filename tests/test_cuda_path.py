@@ -1,8 +1,4 @@
-"""The path on CUDA, checked without a GPU: tensors that have a device and a shape, but no values.
-
-Gradients need a device, so ``backward`` is replaced; everything else of an iteration and of a
-scoring runs as on a GPU.
-"""
+"""The path on CUDA without a GPU: tensors have a device and a shape; gradients are replaced."""
 
 import pytest
 import torch
@@ -37,23 +33,14 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.fixture(autouse=True)
-def fake_cuda():
+def fake_cuda(monkeypatch):
+    """Also lets autocast believe that there is a GPU; without one it turns itself off."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
     SEAN.mean_on.cache_clear()
     with FakeTensorMode():
         yield
     SEAN.mean_on.cache_clear()
-
-
-@pytest.fixture
-def bfloat16_on_cuda(monkeypatch):
-    """Let autocast believe that there is a GPU; without one it turns itself off."""
-    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
-
-
-def networks(**variant):
-    with CUDA:
-        return SEANet(19, **variant), SEANet(19, **variant).requires_grad_(False).eval()
 
 
 @pytest.mark.parametrize("wait", [Tensor.item, Tensor.cpu, Tensor.nonzero])
@@ -63,10 +50,11 @@ def test_waiting_is_noticed(wait):
         wait(values)
 
 
-@pytest.mark.usefixtures("bfloat16_on_cuda")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_an_iteration_stays_on_the_device(monkeypatch, precision):
-    student, teacher = networks()
+    with CUDA:
+        student, teacher = SEANet(19), SEANet(19).requires_grad_(False).eval()
+        images, labels = torch.zeros(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.int64)
     trained = [p for p in student.parameters() if p.requires_grad]
 
     def backward(loss):
@@ -75,8 +63,6 @@ def test_an_iteration_stays_on_the_device(monkeypatch, precision):
 
     monkeypatch.setattr(Tensor, "backward", backward)
     optimizer = Adam(trained, fused=True)
-    with CUDA:
-        images, labels = torch.zeros(2, 3, 64, 96), torch.zeros(2, 64, 96, dtype=torch.int64)
     running = with_precision(student, precision)
     with torch.no_grad():
         assert (running(images).logits.dtype == torch.bfloat16) == (precision == "bf16")
@@ -89,9 +75,9 @@ def test_an_iteration_stays_on_the_device(monkeypatch, precision):
     assert (kept.device, kept.dtype) == (CUDA, torch.float32)
 
 
-@pytest.mark.usefixtures("bfloat16_on_cuda")
 def test_a_scoring_stays_on_the_device():
-    network, _ = networks(width=0.25)
+    with CUDA:
+        network = SEANet(19, width=0.25)
     shapes = (2, 3, 64, 96), (80, 120), (64, 96)
     images, *labels = (torch.zeros(shape, dtype=torch.uint8) for shape in shapes)
     batch = Batch(images, tuple(labels), ("first", "second"))

@@ -3,14 +3,12 @@
 import json
 from argparse import Namespace
 from html import unescape
-from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
 
 import cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling as official
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import evaluation
 from dataset.cityscapes_dataset import CITYSCAPES
@@ -19,25 +17,14 @@ from dataset.segmentation_dataset import SegmentationDataset
 from model.checkpoint import load_network
 from model.SEAN import SEANet, network_input
 from tests.reference import as_tensors, fixture
-from tests.runs import run_main, save_network, scoring_words
+from tests.runs import read, run_main, save_network, scoring_words
 from tests.test_metrics import naive_iou
 
 SIZE = (64, 32)
-OFFICIAL_NAMES = {"light": "traffic light", "sign": "traffic sign"}
-"""What the benchmark calls classes for which we use the shorter names of the papers."""
-
-
-class Evaluated(NamedTuple):
-    """Output folder, and what scores.json says."""
-
-    folder: Path
-    scores: dict[str, Any]
-    iou: list[float]
-    names: list[str]
 
 
 @pytest.fixture(scope="module", params=[19, 16])
-def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(request, cityscapes, tmp_path_factory):
     """Weights with which many classes are predicted: no class's logits are larger on average.
 
     The file of 16 classes describes itself; that of 19 is as the original's.
@@ -60,27 +47,22 @@ def checkpoint(request: Any, cityscapes: Path, tmp_path_factory: pytest.TempPath
     return path
 
 
-def run(checkpoint: Path, data: Path, folder: Path, *more: object) -> None:
+def run(checkpoint, data, folder, *more):
     assert run_main(evaluation.main, *scoring_words(checkpoint, data, folder, *more)) == 0
 
 
 @pytest.fixture(scope="module")
-def evaluated(
-    checkpoint: Path, cityscapes: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Evaluated:
+def evaluated(checkpoint, cityscapes, tmp_path_factory):
+    """Output folder, and what scores.json says."""
     folder = tmp_path_factory.mktemp("maps")
     more = () if load_network(checkpoint)[1].names else ("--input_size", "64,32")
     run(checkpoint, cityscapes, folder, "--save_label_ids", "--report", *more)
     scores = json.loads((folder / "scores.json").read_text())
     iou = [np.nan if value is None else value for value in scores["class_iou"].values()]
-    return Evaluated(folder, scores, iou, list(scores["class_iou"]))
+    return SimpleNamespace(folder=folder, scores=scores, iou=iou, names=list(scores["class_iou"]))
 
 
-def read(path: Path) -> Any:
-    return np.asarray(Image.open(path))
-
-
-def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, cityscapes: Path) -> None:
+def test_scores_are_those_of_the_label_maps(evaluated, cityscapes):
     """From the files alone, class by class."""
     files = sorted((cityscapes / "gtFine/val").rglob("*_gtFine_labelIds.png"))
     label = np.stack([read(path) for path in files])
@@ -101,7 +83,7 @@ def test_scores_are_those_of_the_label_maps(evaluated: Evaluated, cityscapes: Pa
     assert evaluated.scores.get("miou_13") == (mean and pytest.approx(mean, rel=1e-12))
 
 
-def test_protocol(evaluated: Evaluated, cityscapes: Path, checkpoint: Path) -> None:
+def test_protocol(evaluated, cityscapes, checkpoint):
     protocol = (evaluated.folder / "Evaluation.txt").read_text().splitlines()[0]
     for fact in (checkpoint, cityscapes, "3 images", "split val", "64x32", "fp32", "own size"):
         assert str(fact) in protocol
@@ -110,11 +92,12 @@ def test_protocol(evaluated: Evaluated, cityscapes: Path, checkpoint: Path) -> N
     assert protocol in unescape((evaluated.folder / "report.html").read_text())
 
 
-# --- the official tool ------------------------------------------------------------------------
+def test_official_tool_gives_our_scores(evaluated, cityscapes):
+    """For 19 classes directly; for 16 without the pixels of the three other classes.
 
-
-def judge(evaluated: Evaluated, cityscapes: Path) -> dict[str, Any]:
-    """What cityscapesScripts says of the label-id maps; it finds them by the images' names."""
+    In the tool's own scores of 16 classes, terrain, truck and train count 0, and what is predicted
+    there counts against that class.
+    """
     arguments = Namespace(**vars(official.args))
     arguments.predictionPath = str(evaluated.folder / "label_ids")
     arguments.evalInstLevelScore = False  # that needs instance maps
@@ -122,17 +105,9 @@ def judge(evaluated: Evaluated, cityscapes: Path) -> dict[str, Any]:
     arguments.quiet = True
     labels = sorted(map(str, (cityscapes / "gtFine/val").rglob("*_gtFine_labelIds.png")))
     predictions = [official.getPrediction(arguments, label) for label in labels]
-    return official.evaluateImgLists(predictions, labels, arguments)
-
-
-def test_official_tool_gives_our_scores(evaluated: Evaluated, cityscapes: Path) -> None:
-    """For 19 classes directly; for 16 without the pixels of the three other classes.
-
-    In the tool's own scores of 16 classes, terrain, truck and train count 0, and what is predicted
-    there counts against that class.
-    """
-    judged = judge(evaluated, cityscapes)
-    theirs = [judged["classScores"][OFFICIAL_NAMES.get(name, name)] for name in evaluated.names]
+    judged = official.evaluateImgLists(predictions, labels, arguments)
+    longer = {"light": "traffic light", "sign": "traffic sign"}  # the papers' names are shorter
+    theirs = [judged["classScores"][longer.get(name, name)] for name in evaluated.names]
     if len(theirs) == 19:
         assert evaluated.iou == pytest.approx(theirs, abs=1e-6, nan_ok=True)
         miou = evaluated.scores["miou"]

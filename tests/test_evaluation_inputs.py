@@ -14,8 +14,8 @@ import evaluation
 from dataset.labels import CLASSES_16, LabelSpace
 from inference.output_files import RESULTS, Outputs, stems_of
 from model.SEAN import SEANet
-from tests.runs import contents, refusal, run_main, save_network, scoring_words
-from tests.test_evaluation import SIZE, read, run
+from tests.runs import contents, read, refusal, save_network, scoring_words
+from tests.test_evaluation import SIZE, run
 from tests.test_own_images import SPACE
 from tests.test_report import Page
 from utils.errors import UserError
@@ -118,14 +118,12 @@ def test_both_are_scored_as_each_alone(small, cityscapes, tmp_path):
     ],
 )
 def test_what_would_be_wrong_in_silence_is_refused(
-    name, more, fragment, small, cityscapes, tmp_path,
-    capfd, monkeypatch
-):  # fmt: skip
+    name, more, fragment, small, cityscapes, tmp_path, capfd, monkeypatch
+):
     Image.new("RGB", (64, 32), "red").save(small / "photo.png")
     monkeypatch.chdir(small)
     words = scoring_words(small / f"{name}.pth", cityscapes, tmp_path / "maps", *more)
-    assert run_main(evaluation.main, *words) == 2
-    message = capfd.readouterr().err.rpartition("error: ")[2]
+    message = refusal(capfd, evaluation.main, *words)
     assert fragment in message
     assert len(message.splitlines()) == 2
     assert not contents(tmp_path / "maps", ".lock", "legend.png")

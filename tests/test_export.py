@@ -17,39 +17,37 @@ from tools.export import EXTENSIONS, main
 SIZES = [(1, 16, 16), (1, 64, 96), (3, 75, 133), (2, 41, 24)]
 
 
-def run(path, images):
-    """Run an exported file as a program without our code does."""
+def opened(path):
+    """What runs an exported file without our code, and what the file says of itself."""
     if path.suffix == ".pt2":
-        return {k: v.numpy() for k, v in torch.export.load(path).module()(images).items()}
+        extra = {"description.json": ""}
+        run = torch.export.load(path, extra_files=extra).module()
+        return run, json.loads(extra["description.json"])
     onnxruntime = pytest.importorskip("onnxruntime")
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, settings)
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(None, {"images": images.numpy()}), strict=True))
-
-
-def read_description(path):
-    if path.suffix == ".pt2":
-        extra = {"description.json": ""}
-        torch.export.load(path, extra_files=extra)
-        return json.loads(extra["description.json"])
-    metadata = pytest.importorskip("onnx").load(path).metadata_props
+    said = session.get_modelmeta().custom_metadata_map
     texts = ("images", "attention", "logits", "protocol")
-    return {m.key: m.value if m.key in texts else json.loads(m.value) for m in metadata}
+    said |= {name: json.loads(said[name]) for name in said if name not in texts}
+    return lambda x: dict(zip(names, session.run(None, {"images": x.numpy()}), strict=True)), said
 
 
 def compare(path, network, sizes):
+    """Compare the outputs; return what the file says of itself."""
+    run, description = opened(path)
     for batch, height, width in sizes:
         generator = torch.Generator().manual_seed(height)
         images = 45 * torch.randn(batch, 3, height, width, generator=generator)
         with torch.no_grad():
             eager = network(images)
-        outputs = run(path, images)
+        outputs = run(images)
         assert outputs["logits"].shape == (batch, 19, height // 8, width // 8)
         for name, expected in eager._asdict().items():
             tolerance = 1e-4 * expected.abs().max().item()
             np.testing.assert_allclose(outputs[name], expected.numpy(), rtol=0, atol=tolerance)
+    return description
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +68,7 @@ def test_every_size_gives_the_eager_networks_output(format, tmp_path):
     torch.save(reference_network(19).state_dict(), path)
     main([str(path), "--format", format, "--input-size", "144,72"])
     path = path.with_suffix(EXTENSIONS[format])
-    compare(path, reference_network(19), SIZES)
-    description = read_description(path)
+    description = compare(path, reference_network(19), SIZES)
     assert "BGR" in description["images"]
     said = [description[name] for name in ("mean_bgr", "input_size", "num_classes", "names")]
     assert said == [list(MEAN_BGR), [144, 72], 19, []]
@@ -81,8 +78,7 @@ def test_the_variant_is_that_of_the_checkpoint(small):
     network, path = small
     output = path.with_name("net.pt2")
     main([str(path), "--format", "torch_export", "--output", str(output)])
-    compare(output, network, [(1, 40, 50)])
-    description = read_description(output)
+    description = compare(output, network, [(1, 40, 50)])
     said = [description[name] for name in ("input_size", "names", "colors", "protocol")]
     colors = [list(color) for color in CLASSES_19.colors]
     assert said == [[144, 72], list(CLASSES_19.names), colors, "trains on a alone"]

@@ -23,10 +23,6 @@ from utils.errors import UserError
 LENGTH, ENTRIES, BATCH = 10, 24, 4
 
 
-def joined(lists):
-    return list(chain.from_iterable(lists))
-
-
 def batches(epoch, batch=0, **changes):
     settings = {"length": LENGTH, "entries": ENTRIES, "batch_size": BATCH, "seed": 0, **changes}
     sampler = EpochSampler(**settings)
@@ -37,52 +33,40 @@ def batches(epoch, batch=0, **changes):
 def test_an_epoch_is_a_permutation_by_seed_and_epoch_alone():
     listed = [place % LENGTH for place in range(ENTRIES)]
     before = torch.get_rng_state()
-    orders = [joined(batches(epoch, seed=seed)) for seed in (0, 1, 6) for epoch in (0, 2)]
+    orders = [list(chain(*batches(epoch, seed=seed))) for seed in (0, 1, 6) for epoch in (0, 2)]
     assert torch.equal(torch.get_rng_state(), before), "drawn from the global generator"
     assert all(sorted(order) == sorted(listed) != order for order in orders)
     assert len(set(map(str, orders))) == len(orders)
     assert orders[-1][:6] == [2, 9, 1, 5, 6, 7], "resumed runs would go on in another order"
-    assert joined(batches(3, seed=None)) == listed
+    assert list(chain(*batches(3, seed=None))) == listed
     assert [len(batch) for batch in batches(0, entries=27, world_size=2)] == [BATCH] * 3
 
 
 @pytest.mark.parametrize(("world_size", "batch_size", "first"), [(2, 3, 0), (3, 1, 2), (4, 2, 1)])
 def test_processes_share_what_one_would_see(world_size, batch_size, first):
     """From any batch of an epoch on."""
-    settings = {"entries": 26, "seed": 5}
-    shares = [
-        batches(1, first, batch_size=batch_size, rank=rank, world_size=world_size, **settings)
-        for rank in range(world_size)
-    ]
-    together = [joined(parts) for parts in zip(*shares, strict=True)]
-    assert together == batches(1, batch_size=batch_size * world_size, **settings)[first:] != []
-
-
-class Samples:
-    """Arrays of one value each; a label map may have a size of its own, or none."""
-
-    def __init__(self, *label_sizes):
-        self.label_sizes = label_sizes
-
-    def __len__(self):
-        return len(self.label_sizes)
-
-    def __getitem__(self, index):
-        size = self.label_sizes[index]
-        label = size and np.full(size, index, np.uint8)
-        return Sample(np.full((3, 4, 6), index, np.uint8), label, f"{index}.png")
+    settings = {"entries": 26, "seed": 5, "batch_size": batch_size, "world_size": world_size}
+    shares = [batches(1, first, rank=rank, **settings) for rank in range(world_size)]
+    together = [list(chain(*parts)) for parts in zip(*shares, strict=True)]
+    whole = batches(1, entries=26, seed=5, batch_size=batch_size * world_size)
+    assert together == whole[first:] != []
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_batch_keeps_labels_of_their_own_sizes(workers):
-    (batch,) = make_loader(Samples((2, 3), (5, 7), (2, 3)), [[1, 2, 0]], workers, "cpu")
+    samples = []  # arrays of one value each
+    for index, size in enumerate([(2, 3), (5, 7), (2, 3)]):
+        arrays = [np.full(shape, index, np.uint8) for shape in ((3, 4, 6), size)]
+        samples.append(Sample(*arrays, f"{index}.png"))
+    (batch,) = make_loader(samples, [[1, 2, 0]], workers, "cpu")
     assert batch.images.shape == (3, 3, 4, 6)
     assert {batch.images.dtype, *(label.dtype for label in batch.labels)} == {torch.uint8}
     assert batch.images[:, 0, 0, 0].tolist() == [1, 2, 0]
     expected = [[1] * 7] * 5, [[2] * 3] * 2, [[0] * 3] * 2
     assert [label.tolist() for label in batch.labels] == [*expected]
     assert batch.names == ("1.png", "2.png", "0.png")
-    (batch,) = make_loader(Samples(None, None), [[0, 1]], workers, "cpu")
+    unlabelled = [sample._replace(label=None) for sample in samples]
+    (batch,) = make_loader(unlabelled, [[0, 1]], workers, "cpu")
     assert batch.labels == ()
 
 
@@ -91,18 +75,13 @@ def test_sequential_batches_cover_each_sample_once(length, size):
     shares = [sequential_batches(length, size, rank, 3) for rank in range(3)]
     for share in shares:
         assert all(1 <= len(batch) <= size for batch in share)
-        assert joined(share) == sorted(joined(share))
-    assert sorted(joined(joined(shares))) == list(range(length))
-
-
-@pytest.fixture
-def dataset(domains):
-    return SegmentationDataset(GTA5, domains / "GTA5", (24, 16))
+        assert list(chain(*share)) == sorted(chain(*share))
+    assert sorted(chain(*chain(*shares))) == list(range(length))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tmp_path):
-    root = shutil.copytree(dataset.root, tmp_path / "GTA5")
+def test_an_unreadable_file_is_an_error_of_the_main_process(domains, workers, tmp_path):
+    root = shutil.copytree(domains / "GTA5", tmp_path / "GTA5")
     (root / "images/00002.png").write_bytes(b"")
     spoilt = SegmentationDataset(GTA5, root, (24, 16))
     with pytest.raises(UserError) as expected:
@@ -115,8 +94,9 @@ def test_an_unreadable_file_is_an_error_of_the_main_process(dataset, workers, tm
             next(batches)
 
 
-def test_spawned_workers_read_what_this_process_reads(dataset):
+def test_spawned_workers_read_what_this_process_reads(domains):
     """As on macOS and Windows."""
+    dataset = SegmentationDataset(GTA5, domains / "GTA5", (24, 16))
     batches = [[0, 3], [5, 1]]
     loader = make_loader(dataset, batches, 1, "cpu")
     loader.multiprocessing_context = "spawn"
@@ -126,23 +106,22 @@ def test_spawned_workers_read_what_this_process_reads(dataset):
         assert all(map(torch.equal, ours.labels, theirs.labels))
 
 
-class Process(Samples):
+class Process:
     """Whether its process ignores Ctrl-C and SIGTERM, in many pixels; and which process it is."""
 
-    def __init__(self, pixels):
-        super().__init__(*[None] * 100)
-        self.pixels = pixels
+    def __len__(self):
+        return 99
 
     def __getitem__(self, index):
         handlers = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
         ignored = np.array([handler == signal.SIG_IGN for handler in handlers], np.uint8)
-        return Sample(np.resize(ignored, self.pixels), None, str(os.getpid()))
+        return Sample(np.resize(ignored, 1_000_000), None, str(os.getpid()))
 
 
 def test_a_killed_worker_is_an_error_of_the_loader():
     """Also amid a batch that it writes; and nowhere but where the next batch is asked for."""
     before = signal.getsignal(signal.SIGCHLD)
-    batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu"))
+    batches = iter(make_loader(Process(), [[i] for i in range(99)], 2, "cpu"))
     first = next(batches)
     assert first.images.all(), "workers leave Ctrl-C and SIGTERM to the main process"
     time.sleep(0.5)  # the pipe is full
@@ -157,7 +136,7 @@ ORPHANS = """
 import os, signal, sys
 from dataset.loaders import make_loader
 from tests.test_loaders import Process
-batches = iter(make_loader(Process(1_000_000), [[i] for i in range(99)], 2, "cpu"))
+batches = iter(make_loader(Process(), [[i] for i in range(99)], 2, "cpu"))
 print(*{next(batches).names[0] for _ in range(6)}, flush=True)
 if sys.argv[1] == "killed":
     os.kill(os.getpid(), signal.SIGKILL)

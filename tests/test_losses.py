@@ -21,35 +21,12 @@ from tests.reference import CLASSES, golden, reference_network
 from training.losses import segmentation_loss, self_ensembling_loss
 from training.train_step import DomainBatch, make_optimizer, set_learning_rate, train_step
 
-SOURCES = {"gta5": GTA5, "synthia": SYNTHIA}
 OPTIONS = dataclasses.replace(EXPERIMENT, noise=0.0, st_weight=100.0)
 
 
 def naive_softmax(scores):
     powers = [math.exp(score - max(scores)) for score in scores]
     return [power / sum(powers) for power in powers]
-
-
-def naive_cross_entropy(logits, labels, ignore_label):
-    """The sum over the pixels with a class, and how many those are."""
-    total, pixels = 0.0, 0
-    for batch, y, x in np.ndindex(labels.shape):
-        if labels[batch, y, x] != ignore_label:
-            total -= math.log(naive_softmax(logits[batch, :, y, x])[labels[batch, y, x]])
-            pixels += 1
-    return total, pixels
-
-
-def naive_self_ensembling(student, teacher, attention, threshold):
-    """The sum over the kept cells of the class mean, and how many cells those are."""
-    total, cells = 0.0, 0
-    for batch, _, y, x in np.ndindex(attention.shape):
-        if attention[batch, 0, y, x] > threshold:
-            ours = naive_softmax(student[batch, :, y, x])
-            theirs = naive_softmax(teacher[batch, :, y, x])
-            total += sum((a - b) ** 2 for a, b in zip(ours, theirs, strict=True)) / len(ours)
-            cells += 1
-    return total, cells
 
 
 def assert_is(loss, total, elements):
@@ -64,7 +41,13 @@ def test_segmentation_loss(rng, classes, ignore_label):
     labels = rng.integers(0, classes, (2, 7, 5))
     labels[rng.random(labels.shape) < 0.3] = ignore_label
     loss = segmentation_loss(torch.from_numpy(logits), torch.from_numpy(labels), ignore_label)
-    assert_is(loss, *naive_cross_entropy(logits.astype(np.float64), labels, ignore_label))
+    total, pixels = 0.0, 0
+    for batch, y, x in np.ndindex(labels.shape):
+        if labels[batch, y, x] != ignore_label:
+            chances = naive_softmax(logits[batch, :, y, x].astype(np.float64))
+            total -= math.log(chances[labels[batch, y, x]])
+            pixels += 1
+    assert_is(loss, total, pixels)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7])
@@ -72,25 +55,24 @@ def test_self_ensembling_loss(rng, threshold):
     logits = rng.normal(0, 3, (2, 2, 19, 5, 6)).astype(np.float32)
     attention = rng.random((2, 1, 5, 6)).astype(np.float32)
     loss = self_ensembling_loss(*map(torch.from_numpy, (*logits, attention)), threshold)
-    assert_is(loss, *naive_self_ensembling(*logits.astype(np.float64), attention, threshold))
+    total, cells = 0.0, 0
+    for batch, _, y, x in np.ndindex(attention.shape):
+        if attention[batch, 0, y, x] > threshold:
+            ours, theirs = map(naive_softmax, logits[:, batch, :, y, x].astype(np.float64))
+            total += sum((a - b) ** 2 for a, b in zip(ours, theirs, strict=True)) / len(ours)
+            cells += 1
+    assert_is(loss, total, cells)
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_segmentation_loss_is_the_originals(tmp_path, source):
-    paths = fixture.write_reference_dataset(tmp_path, source)
-    label = SegmentationDataset(SOURCES[source], paths["source"], (160, 96), paths["source_list"])[
-        1
-    ].label  # image 2
-    logits = torch.from_numpy(golden(source)["forward_64x96_logits"])
-    logits = F.interpolate(logits, size=(96, 160), mode="bilinear")
-    loss = segmentation_loss(logits, torch.from_numpy(label)[None].long()).mean()
-    assert loss.item() == pytest.approx(golden(source)["segmentation_loss"].item(), rel=1e-5)
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_self_ensembling_loss_is_the_originals(source):
-    arrays = golden(source)
+@pytest.mark.parametrize(("source", "data_set"), [("gta5", GTA5), ("synthia", SYNTHIA)])
+def test_losses_are_the_originals(tmp_path, source, data_set):
+    arrays, paths = golden(source), fixture.write_reference_dataset(tmp_path, source)
+    data = SegmentationDataset(data_set, paths["source"], (160, 96), paths["source_list"])
+    label = torch.from_numpy(data[1].label)[None].long()
     student = torch.from_numpy(arrays["forward_64x96_logits"])
+    logits = F.interpolate(student, size=(96, 160), mode="bilinear")
+    loss = segmentation_loss(logits, label).mean()
+    assert loss.item() == pytest.approx(arrays["segmentation_loss"].item(), rel=1e-5)
     images = torch.from_numpy(fixture.reference_input(64, 96))
     teacher = reference_network(CLASSES[source], 1)(images)
     threshold = arrays["consistency_threshold"].item()
@@ -104,10 +86,9 @@ def test_self_ensembling_loss_is_the_originals(source):
 def test_where_nothing_counts_loss_and_gradient_are_zero():
     logits = torch.randn(1, 19, 4, 4, requires_grad=True)
     attention = torch.full((1, 1, 4, 4), 0.3)
-    for loss in (
-        segmentation_loss(logits, torch.full((1, 4, 4), 255)),
-        self_ensembling_loss(logits, torch.randn(1, 19, 4, 4), attention, 0.5),
-    ):
+    ignored = segmentation_loss(logits, torch.full((1, 4, 4), 255))
+    left_out = self_ensembling_loss(logits, torch.randn(1, 19, 4, 4), attention, 0.5)
+    for loss in (ignored, left_out):
         loss.mean().backward()
         assert loss.mean().item() == loss.elements.item() == 0
         assert torch.equal(logits.grad, torch.zeros_like(logits))
@@ -119,9 +100,8 @@ def test_cells_at_the_threshold_are_left_out_and_no_gradient_reaches_the_teacher
     assert self_ensembling_loss(student, teacher, attention, 0.5).elements.item() == 1
     loss = self_ensembling_loss(student, teacher, attention, 0.49)
     assert loss.elements.item() == 2
-    ours, *others = torch.autograd.grad(
-        loss.mean(), (student, teacher, attention), allow_unused=True
-    )
+    inputs = student, teacher, attention
+    ours, *others = torch.autograd.grad(loss.mean(), inputs, allow_unused=True)
     assert ours.abs().max() > 0
     assert others == [None, None]
     assert self_ensembling_loss(student, student.clone(), attention, 0.1).mean().item() == 0
@@ -166,10 +146,8 @@ def classifier_step(options, batch):
 
 
 def test_the_step_is_linear_in_the_self_ensembling_weight_and_needs_no_target():
-    none, once, twice = (
-        classifier_step(dataclasses.replace(OPTIONS, st_weight=weight), make_batch())
-        for weight in (0, 100, 200)
-    )
+    options = [dataclasses.replace(OPTIONS, st_weight=weight) for weight in (0, 100, 200)]
+    none, once, twice = (classifier_step(x, make_batch()) for x in options)
     assert (once - none).norm() > 0.01 * none.norm()
     assert (twice - none - 2 * (once - none)).norm() < 1e-3 * (twice - none).norm()
     assert torch.equal(classifier_step(OPTIONS, make_batch()._replace(target=None)), none)

@@ -39,20 +39,13 @@ def naive_iou(prediction, label, classes):
     return scores
 
 
-@pytest.fixture(params=[(2, (4, 5)), (19, (2, 23, 31)), (16, (40, 30))])
-def example(request, rng):
-    """Prediction, label, number of classes, and our confusion matrix of them."""
-    classes, shape = request.param
+@pytest.mark.parametrize(("classes", "shape"), [(2, (4, 5)), (19, (2, 23, 31)), (16, (40, 30))])
+def test_confusion_and_iou(rng, classes, shape):
     label = rng.integers(0, classes, shape)
     prediction = np.where(rng.random(shape) < 0.6, label, rng.integers(0, classes, shape))
     label[rng.random(shape) < 0.15] = 255
     label.flat[:2] = 200
     confusion = confusion_matrix(torch.from_numpy(prediction), torch.from_numpy(label), classes)
-    return prediction, label, classes, confusion
-
-
-def test_confusion_and_iou(example):
-    prediction, label, classes, confusion = example
     assert confusion.dtype == torch.int64
     np.testing.assert_array_equal(confusion.numpy(), naive_confusion(prediction, label, classes))
     expected = naive_iou(prediction, label, classes)
@@ -72,9 +65,6 @@ def test_absent_class_is_nan_and_one_only_predicted_counts_as_zero():
     assert mean_iou(torch.zeros(4, 4, dtype=torch.int64)).isnan()
     confusion = confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0]), 2)
     assert class_iou(confusion).tolist() == [0.5, 0]
-
-
-# --- predictions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [(32, 64), (37, 61), (3, 5)])
@@ -145,8 +135,6 @@ def test_batches_are_predicted_and_counted_image_by_image(network):
     assert not confusion(network, [], 5).any()
 
 
-# --- scores and comparisons -------------------------------------------------------------------
-
 NAMES = ("road", "wall", "sky", "never", "rare")
 IMAGES = [os.fsdecode(b"caf\xe9.png"), *(f"{index}.png" for index in range(1, 12))]
 approx = partial(pytest.approx, rel=1e-12, nan_ok=True)
@@ -182,13 +170,9 @@ def pairs_of(gain=4):
     return torch.stack([first, second], 1)
 
 
-def scored(confusions, left_out=()):
-    return score(confusions, NAMES, IMAGES[: len(confusions)], left_out)
-
-
 def test_scores_against_loops():
     confusions = pairs_of()[:, 0]
-    scores = scored(confusions, ("wall",))
+    scores = score(confusions, NAMES, IMAGES, ("wall",))
     counts = confusions.sum(0).tolist()
     *iou, miou = shares(counts)
     assert scores["confusion"] == counts
@@ -237,7 +221,8 @@ def test_the_sentence(gain):
 
 
 def test_files_tell_the_same():
-    scores, comparison = scored(pairs_of()[:, 0], ("wall",)), compare(pairs_of(), NAMES, "A", "B")
+    scores = score(pairs_of()[:, 0], NAMES, IMAGES, ("wall",))
+    comparison = compare(pairs_of(), NAMES, "A", "B")
     files = result_files("what was scored", scores, comparison)
     names = ("scores.json", "compare.json")
     saved = [json.loads(files[name].encode(), parse_constant=pytest.fail) for name in names]

@@ -32,30 +32,22 @@ def test_without_attention_features_pass_unweighted():
     assert torch.equal(logits, network.classifier(network.features(images)))
 
 
-def naive_dilated_convolution(features, weight, bias, dilation):
-    """A 3x3 convolution with padding = dilation, tap by tap: (1024, h, w) to (C, h, w)."""
-    _, height, width = features.shape
-    padded = np.pad(features, ((0, 0), (dilation, dilation), (dilation, dilation)))
-    result = np.repeat(bias, height * width).reshape(-1, height, width)
-    for row, column in np.ndindex(3, 3):
-        top, left = row * dilation, column * dilation
-        window = padded[:, top : top + height, left : left + width]
-        result = result + np.einsum("oi,ihw->ohw", weight[..., row, column], window)
-    return result
-
-
 @pytest.mark.parametrize("branches", [1, 2, 4])
 def test_classifier_sums_the_first_branches(branches):
+    """3x3 convolutions with padding = dilation, tap by tap."""
     torch.manual_seed(0)
     classifier = DilatedClassifier(1024, 5, branches)
     features = torch.randn(1, 1024, 20, 30)
-    expected = 0
+    expected = np.zeros((5, 20, 30))
     for index, dilation in enumerate((6, 12, 18, 24)[:branches]):
         convolution = classifier.conv2d_list[index]
-        parameters = (p.detach().double().numpy() for p in convolution.parameters())
-        expected += naive_dilated_convolution(features[0].double().numpy(), *parameters, dilation)
-    with torch.no_grad():
-        logits = classifier(features)[0].numpy()
+        weight, bias = (p.detach().double().numpy() for p in convolution.parameters())
+        padded = np.pad(features[0].double().numpy(), ((0, 0), *[(dilation, dilation)] * 2))
+        expected += bias[:, None, None]
+        for row, column in np.ndindex(3, 3):
+            window = padded[:, row * dilation :, column * dilation :][:, :20, :30]
+            expected += np.einsum("oi,ihw->ohw", weight[..., row, column], window)
+    logits = classifier(features)[0].detach().numpy()
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     used = [c.weight.requires_grad and c.bias.requires_grad for c in classifier.conv2d_list]
     assert used == [index < branches for index in range(4)]

@@ -15,7 +15,7 @@ from inference.output_files import Outputs
 from inference.own_images import predict_own_images
 from inference.pictures import attention_over, heat_map
 from model.SEAN import MEAN_BGR, Output
-from tests.runs import contents
+from tests.runs import contents, read
 from utils.errors import UserError
 
 SPACE = LabelSpace(("blue", "green", "red"), ((10, 20, 200), (0, 255, 100), (255, 128, 0)))
@@ -27,10 +27,7 @@ PHOTOS = (
     ("a\nb.bmp", "P", (200, 16)),
     (os.fsdecode(b"caf\xe9.jpg"), "RGB", (48, 24)),
 )
-QUARTER_TURN = Image.Exif()
-QUARTER_TURN[0x0112] = 6  # stored a quarter turn to the left
 HARM = "would lie among the data, or replace an input"
-ENDINGS = ("", "_attention", "_color", "_confidence", "_overlay", "_panel")
 
 
 class Brightest(nn.Module):
@@ -57,27 +54,21 @@ def naive_scores(picture):
     return cells, pixels.numpy()
 
 
-def blobs(seed, width, height):
-    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
-
-
 def predict(source, folder, batch_size=2, kinds=()):
     outputs = Outputs(folder, SPACE, kinds)
     predict_own_images(Brightest(), source, outputs, (64, 32), batch_size)
 
 
-def read(path, mode=None):
-    return np.asarray(Image.open(path).convert(mode))
-
-
 @pytest.fixture
-def photos(tmp_path):
-    folder = tmp_path / "photos"
+def photos(tmp_path, rng):
+    folder, turned = tmp_path / "photos", Image.Exif()
+    turned[0x0112] = 6  # stored a quarter turn to the left
     (folder / "day/late").mkdir(parents=True)
-    for seed, (name, mode, size) in enumerate(PHOTOS):
-        more = {"exif": QUARTER_TURN} if name.endswith("jpg") else {"lossless": True}
-        Image.fromarray(blobs(seed, *size)).convert(mode).save(folder / name, **more)
+    for name, mode, size in PHOTOS:
+        more = {"exif": turned} if name.endswith("jpg") else {"lossless": True}
+        blobs = Image.fromarray(rng.integers(0, 256, (4, 5, 3), np.uint8))
+        picture = blobs.resize(size, Image.Resampling.BICUBIC)
+        picture.convert(mode).save(folder / name, **more)
     (folder / "notes.txt").write_text("no image")
     return folder
 
@@ -90,7 +81,8 @@ def test_images_equal_the_naive_computation(photos, tmp_path):
     for kinds in ((), ("attention", "confidence", "panels")):
         predict(photos, maps, 3, kinds)
     stems = {name.rpartition(".")[0]: name for name, *_ in PHOTOS}
-    expected = [f"{stem}{end}.png" for stem in stems for end in ENDINGS]
+    endings = ("", "_attention", "_color", "_confidence", "_overlay", "_panel")
+    expected = [f"{stem}{end}.png" for stem in stems for end in endings]
     assert contents(maps, ".lock").keys() == {*expected, "legend.png", "mine.png"}
     assert (maps / "mine.png").read_bytes() == b"mine"
     for stem, name in stems.items():
@@ -113,19 +105,6 @@ def test_images_equal_the_naive_computation(photos, tmp_path):
             assert (np.abs(shown - drawn) > 4).mean() < 0.002
 
 
-# --- video ------------------------------------------------------------------------------------
-
-
-def write_video(path, width, height):
-    """A red rectangle that grows on a blue ground which brightens: every frame is another."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (width, height))
-    for index in range(11):
-        picture = np.full((height, width, 3), (60 + 17 * index, 0, 0), np.uint8)  # BGR
-        picture[: height // 2, : 8 + 4 * index] = (0, 20, 250)
-        writer.write(picture)
-    writer.release()
-
-
 def read_video(path):
     video, pictures = cv2.VideoCapture(str(path)), []
     while (frame := video.read()[1]) is not None:
@@ -133,22 +112,25 @@ def read_video(path):
     return pictures
 
 
-@pytest.mark.parametrize("size", [(64, 32), (66, 35)])
-def test_a_video_gives_a_video(size, tmp_path, capsys):
+@pytest.mark.parametrize(("width", "height"), [(64, 32), (66, 35)])
+def test_a_video_gives_a_video(width, height, tmp_path, capsys):
+    """A red rectangle grows on a blue ground which brightens: every frame is another."""
     source = tmp_path / "drive.avi"
-    write_video(source, *size)
+    writer = cv2.VideoWriter(str(source), cv2.VideoWriter.fourcc(*"MJPG"), 12.5, (width, height))
+    for index in range(11):
+        picture = np.full((height, width, 3), (60 + 17 * index, 0, 0), np.uint8)  # BGR
+        picture[: height // 2, : 8 + 4 * index] = (0, 20, 250)
+        writer.write(picture)
+    writer.release()
     predict(source, tmp_path / "maps", batch_size=4)
     target = tmp_path / "maps/drive_overlay.mp4"
     assert contents(tmp_path / "maps", ".lock").keys() == {target.name, "legend.png"}
     assert cv2.VideoCapture(str(target)).get(cv2.CAP_PROP_FPS) == 12.5
     for result, frame in zip(read_video(target), read_video(source), strict=True):
         colors = np.array(SPACE.colors)[naive_scores(frame)[1].argmax(0)]
-        expected = (frame / 2 + colors / 2)[: size[1] // 2 * 2]  # the codec takes even sizes
+        expected = (frame / 2 + colors / 2)[: height // 2 * 2]  # the codec takes even sizes
         assert np.abs(result - expected).mean() < 12  # the codec's loss
     assert "11 frames of 11 announced, 12.5 per second" in capsys.readouterr().out
-
-
-# --- mistakes ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

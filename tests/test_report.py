@@ -26,14 +26,6 @@ TITLES = ("input", "prediction", "ground truth", "errors", "attention 0.480 to 0
 COLORS = ((128, 64, 128), (244, 35, 232), (70, 70, 70))
 
 
-def picture(rng, height=32, width=64):
-    return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def colors_in(picture):
-    return {tuple(color) for color in picture.reshape(-1, 3).tolist()}
-
-
 def test_color_map_and_error_map(rng):
     painted = pictures.color_map(np.array([[0, 1, 2], [3, 254, 255]], np.uint8), COLORS)
     assert painted.tolist() == [list(map(list, COLORS)), [[0, 0, 0]] * 3]
@@ -44,21 +36,20 @@ def test_color_map_and_error_map(rng):
     assert shown[0] == [right, wrong, right, ignored, ignored]
     assert shown[1] == [right, ignored, ignored, wrong, right]
     large = pictures.color_map(rng.integers(0, 3, (40, 80), np.uint8), COLORS)
-    assert colors_in(pictures.resized(large, (31, 17))) == set(COLORS)  # none are mixed
+    small = pictures.resized(large, (31, 17)).reshape(-1, 3)
+    assert set(map(tuple, small.tolist())) == set(COLORS)  # none are mixed
 
 
 @pytest.mark.parametrize("low", [0.0, 0.48])
 def test_attention_spans_its_own_range_over_gray(rng, low):
-    image, values = picture(rng), np.linspace(low, low + 0.1, 64, dtype=np.float32)[None]
+    image = rng.integers(0, 256, (32, 64, 3), np.uint8)
+    values = np.linspace(low, low + 0.1, 64, dtype=np.float32)[None]
     gray = image @ np.array([0.299, 0.587, 0.114])
     heat = pictures.heat_map(np.linspace(0, 1, 64)[None], (64, 32), "inferno")
     expected = 0.4 * gray[..., None] + 0.6 * heat
     prediction = Prediction(torch.zeros(2, 1, 64), torch.from_numpy(values), (32, 64))
     with_scale = pictures.attention_picture(image, prediction)
     assert np.abs(with_scale[:32, :64] - expected).max() < 4
-
-
-# --- the report -------------------------------------------------------------------------------
 
 
 class Page(HTMLParser):
@@ -98,7 +89,7 @@ def matrices():
 
 def tiles():
     rng = np.random.default_rng(0)
-    photo = picture(rng, 48, 96)
+    photo = rng.integers(0, 256, (48, 96, 3), np.uint8)
     classes = pictures.color_map(rng.integers(0, 19, (48, 96), dtype=np.uint8), CLASSES_19.colors)
     return {t: photo if t in (TITLES[0], TITLES[-1]) else classes for t in TITLES}
 
@@ -167,7 +158,7 @@ def test_page_is_self_contained_with_small_true_pictures(rng, html):
     content = sources["prediction of city/2.png"].removeprefix("data:image/png;base64,")
     shown = Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB")
     np.testing.assert_array_equal(np.asarray(shown), tiles()["prediction"])
-    large = {"input": picture(rng, 800, 1600)}
+    large = {"input": rng.integers(0, 256, (800, 1600, 3), np.uint8)}
     assert len(kept([[0.5]], large)[0].pictures["input"]) < 100_000
 
 
