@@ -214,8 +214,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         files_below(tmp_path)
 
 
-# --- label spaces, against tables written out and against torchvision's copy of Cityscapes' own
-
+# Label spaces are compared with tables written out, and torchvision's copy of Cityscapes' own.
 SHORTER = {"traffic light": "light", "traffic sign": "sign"}
 THEIRS = {SHORTER.get(c.name, c.name): c for c in Cityscapes.classes if 0 <= c.train_id < 19}
 # fmt: off

@@ -42,8 +42,17 @@ def test_killed_and_resumed_run_equals_the_unbroken_one(domains, tmp_path):
     assert metrics(tmp_path) == metrics(tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("name", "method"), [("SIGTERM", "fork"), ("SIGINT", "spawn")])
-def test_a_signal_saves_and_resume_ends_equal(name, method, domains, tmp_path):
+def test_ctrl_c_while_spawned_workers_start_ends_at_once(domains, tmp_path):
+    log = tmp_path / "run" / LOG  # is there just before
+    given = words(domains, log.parent, max_iters=5000, num_workers=2)
+    with started(given, log.exists, method="spawn") as process:
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(15) == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_saves_and_resume_ends_equal(name, domains, tmp_path):
+    method = "spawn" if name == "SIGINT" else "fork"
     log, number = tmp_path / "run" / LOG, getattr(signal, name)
     changes = {"max_iters": 5000, "val_interval": 5000, "num_workers": 1, "print_interval": 1}
     with started(

@@ -1,6 +1,5 @@
 """Every program without what only POSIX has, and with spawned workers, as on Windows and macOS."""
 
-import json
 import os
 import subprocess
 import sys
@@ -24,8 +23,8 @@ for module, names in (
 sys.modules |= dict.fromkeys(("fcntl", "resource", "termios", "pwd", "grp"))
 """
 RUN_ALL = """
-import importlib, json, sys
-for program, *words in json.load(sys.stdin):
+import importlib, sys
+for program, *words in PROGRAMS:
     sys.argv = [program, *words]
     try:
         importlib.import_module(program).main(*[words] * program.startswith("benchmarks"))
@@ -63,14 +62,12 @@ def test_every_program_runs_to_the_end(domains, tmp_path):
         ("tools.export", teacher, "--format", "torch_export"),
         ("tools.convert_hed", tmp_path / "hed.h5", tmp_path / "hed.pth"),
         ("benchmarks.ablation", "--folder", tmp_path / "ablation", "--seeds", 0,
-         "--variants", "sean", "--", *words(domains, "-", max_iters=1)[:-2]),
+         "--variants", "sean", "--", *words(domains, "-", max_iters=1)),
         ("shortened_demo",),
     ]  # fmt: skip
-    given = json.dumps([[str(word) for word in program] for program in programs])
-    places = os.pathsep.join((str(tmp_path), str(ROOT)))
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN_ALL], input=given, capture_output=True, text=True,
-        cwd=tmp_path, env=os.environ | {"PYTHONPATH": places},
-    )  # fmt: skip
+    given = [[str(word) for word in program] for program in programs]
+    command = [sys.executable, "-c", f"PROGRAMS = {given}{RUN_ALL}"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "Snap/demo/Maps/report.html").exists()

@@ -85,9 +85,6 @@ def test_problems_are_counted_and_named(check, folder, tmp_path):
     assert listed.startswith(f"1 image in {folder}/images\n")
 
 
-# --- resize_data: training on what it writes is training on the original -----------------------
-
-
 @pytest.fixture
 def data(domains, tmp_path, rng):
     """Whole scales for Cityscapes (PyTorch resizes), others for the sources (Pillow does)."""
