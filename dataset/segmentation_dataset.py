@@ -180,13 +180,12 @@ class SegmentationDataset(Dataset[Sample]):
         return readable and any(os.path.exists(self.label_file(name)) for name in self.names)
 
     def _find_layout(self) -> Layout:
-        layouts = self.description.layouts
-        for layout in layouts:
+        for layout in self.description.layouts:
             if os.path.isdir(layout.folders(self.root, self.split)[0]):
                 return layout
         # If only this split is missing, the images below the root include label maps.
         root = Path(glob.escape(str(self.root)))
-        folders = [folder for layout in layouts for folder in layout.folders(root, "*")]
+        folders = [f for layout in self.description.layouts for f in layout.folders(root, "*")]
         may_be_plain = self.description.is_target and self.labels == "none"
         if may_be_plain and not any(glob.glob(str(folder)) for folder in folders):
             return PLAIN_FOLDER
@@ -198,8 +197,9 @@ class SegmentationDataset(Dataset[Sample]):
             images, labels = layout.folders(self.root, self.split)
             ends = f"NAME{layout.image_suffix}.png", f"NAME{layout.label_suffix}.png"
             expected.append(f"{images}/**/{ends[0]} and {labels}/**/{ends[1]}")
+        what = "no images under" if self.root.is_dir() else "there is no folder"
         return UserError(
-            f"no images under {self.root}\n"
+            f"{what} {self.root}\n"
             f"  expected: {' or '.join(expected)} (see {self.description.guide})\n"
             "  give the data folder's path, or try `python -m tools.demo`, which needs no data"
         )
