@@ -1,6 +1,6 @@
 """What a plain folder of photographs must not hold: parts of a data set, and label maps."""
 
-import os
+import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -31,7 +31,7 @@ def check_photographs(root: Path, names: Sequence[str], folders: Sequence[Path])
     if maps:
         remedy = "move them elsewhere, or name the photographs in a list file"
         if others := {kind[0] for kind in kinds if kind not in maps}:
-            place = os.path.commonpath(others)
+            place = posixpath.commonpath(others)
             if not any(PurePosixPath(name).is_relative_to(place) for name in maps.values()):
                 remedy = f"give the photographs' own folder, {root / place}"
         found = root / next(iter(maps.values()))
