@@ -23,6 +23,4 @@ CITYSCAPES = Description(
     is_target=True,
 )
 
-CITYSCAPES_16 = replace(
-    CITYSCAPES, name="Cityscapes with SYNTHIA's classes", label_space=CLASSES_16
-)
+CITYSCAPES_16 = replace(CITYSCAPES, name="Cityscapes (16 classes)", label_space=CLASSES_16)

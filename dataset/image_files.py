@@ -138,11 +138,12 @@ def read_label_ids(path: Path) -> NDArray[Any]:
 
 
 def is_label_map(path: Path) -> bool:
-    """Return whether a file has 2 to 64 colors or ids, as no photograph has."""
+    """Return whether a file has 2 to 40 colors or ids, as hardly a photograph has."""
     with _opened(path) as (data, picture):
         if picture.format == "PNG" and data[24] == 16:  # of which Pillow keeps the high byte
-            return 2 <= len(np.unique(read_label_ids(path))) <= 64
-        return len(picture.convert("RGB").getcolors(64) or ()) > 1
+            return 2 <= len(np.unique(read_label_ids(path))) <= 40
+        is_deep = picture.mode.startswith("I;16")
+        return not is_deep and len(picture.convert("RGB").getcolors(40) or ()) > 1
 
 
 def image_shape(path: Path, upright: bool = False) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from dataset.labels import LabelSpace
-from dataset.segmentation_dataset import Description, Layout
+from dataset.segmentation_dataset import ANY_ID, Description, Layout
 from utils.errors import UserError
 
 
@@ -71,7 +71,7 @@ def _described(path: str, content: Any, description: Description) -> Description
     domain = "target" if description.is_target else "source"
     usual = tuple(dict.fromkeys((*description.layouts, Layout("images", "labels"))))
     return replace(
-        description, guide=path, label_space=LabelSpace(names, colors), highest_id=None,
+        description, guide=path, label_space=LabelSpace(names, colors), highest_id=ANY_ID,
         label_ids=numbers[domain], layouts=(stated[domain],) if domain in stated else usual,
     )  # fmt: skip
 

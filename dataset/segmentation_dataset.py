@@ -24,6 +24,7 @@ from dataset.photographs import check_photographs
 from utils.errors import UserError, counted
 
 SPLITS = ("train", "val", "test")
+ANY_ID = 2**16 - 1
 LOOKED_AT = 5  # label maps of each data set, at its start
 SAME_ASPECT = 0.03  # relative difference; a few of GTA-5's label maps have another size
 
@@ -65,7 +66,7 @@ class Description:
     label_space: LabelSpace
     label_ids: LabelIds
     is_target: bool = False  # networks adapt to it, so that it may come without label maps
-    highest_id: int | None = None  # that label maps may hold, also of no class; None if any
+    highest_id: int = ANY_ID  # that label maps may hold, also of no class
 
 
 class Sample(NamedTuple):
@@ -106,7 +107,7 @@ class SegmentationDataset(Dataset[Sample]):
         self.names = find_images(*place, list_file)  # paths within the image folder
         if not self.names:
             raise self._no_images()
-        if self.is_plain_folder:
+        if self.is_plain_folder and not list_file:
             layouts = [layout for layout in description.layouts if "{split}" in layout.images]
             pairs = [layout.folders(Path(), split) for layout in layouts for split in SPLITS]
             check_photographs(self.root, self.names, sum(zip(*pairs, strict=True), ()))
@@ -136,26 +137,36 @@ class SegmentationDataset(Dataset[Sample]):
         Cameras may store photographs on their side: those of a plain folder are turned upright,
         others only if then alone they fit. UserError if they do not fit.
         """
-        path = self.image_folder / name
+        path, label = self.image_folder / name, self.label_file(name)
+        if label_shape is None and path.suffix != ".png" and not self.is_plain_folder:
+            label_shape = read_label_ids(label).shape if label.exists() else None
         for upright in (self.is_plain_folder, True):
             image = read_image(path, upright)
             height, width, _ = image.shape
             rows, columns = label_shape or (height, width)
             if abs(height * columns / (width * rows) - 1) < SAME_ASPECT:
                 return image
-        sizes = f"{width}x{height}, its label map {self.label_file(name)} {columns}x{rows}"
+        sizes = f"{width}x{height}, its label map {label} {columns}x{rows}"
         raise UserError(f"{path} is {sizes}\n  turn or cut one of them, or leave it out by a list")
 
-    def id_problem(self, ids: NDArray[Any]) -> str:
-        """Say why a label map, (H, W), does not hold the data set's label ids; or return ''."""
-        found, highest = np.unique(ids).tolist(), self.description.highest_id
-        could_be_train_ids = len(found) > 1 and TRAIN_IDS.issuperset(found)
-        many_have_no_class = np.mean(np.isin(ids, list(self.table))) < 0.75  # such as road, 0
-        wrong = could_be_train_ids and many_have_no_class
-        if highest is None or not (wrong or max(found) > highest):
-            return ""
-        kind = "train ids" if could_be_train_ids else "other ids"
-        return f"holds {found[:20]}: {kind}, not the label ids of {self.description.name}"
+    def check_ids(self) -> None:
+        """Look at a few label maps; UserError if they do not hold the data set's label ids.
+
+        Train ids could be label ids too, but many pixels of several maps then have no class.
+        """
+        few = map(self.label_file, self.names[:: len(self) // LOOKED_AT or 1])
+        maps = {file: read_label_ids(file) for file in few}
+        pixels = np.concatenate([ids.ravel() for ids in maps.values()])
+        found, highest = np.unique(pixels).tolist(), self.description.highest_id
+        are_train_ids = TRAIN_IDS.issuperset(found)
+        wrong = [file for file, ids in maps.items() if ids.max() > highest]
+        if are_train_ids and highest < ANY_ID and len(maps) > 1:
+            classless = np.isin(pixels, list(self.table), invert=True).mean()
+            wrong += maps if 0.25 < classless < 1 else []
+        if wrong:
+            kind = f"{'train' if are_train_ids else 'other'} ids, not {self.description.name}'s"
+            remedy = "give the published label maps, or name your own ids with --classes"
+            raise UserError(f"{wrong[0]} holds {found[:20]}: {kind}\n  {remedy}")
 
     def _train_ids(self, name: str, ids: NDArray[Any]) -> NDArray[np.uint8]:
         if self.labels == "own size":
@@ -163,11 +174,9 @@ class SegmentationDataset(Dataset[Sample]):
         ids = np.asarray(Image.fromarray(ids).resize(self.size, Image.Resampling.NEAREST))
         label = self._lookup.take(ids)
         if (label == self.ignore_label).all():
-            found = f"has no pixel of a known class (found: {np.unique(ids)[:8].tolist()})"
-            remedy = "convert it, or leave the image out by a list"
-            raise UserError(
-                f"{self.label_file(name)} {found}\n  known ids: {sorted(self.table)}; {remedy}"
-            )
+            found = f"(found: {np.unique(ids)[:8].tolist()}; known: {sorted(self.table)})"
+            what = f"{self.label_file(name)} has no pixel of a known class {found}"
+            raise UserError(f"{what}\n  convert it, or leave the image out by a list")
         return label
 
     def label_file(self, name: str) -> Path:
@@ -186,7 +195,7 @@ class SegmentationDataset(Dataset[Sample]):
         # If only this split is missing, the images below the root include label maps.
         root = Path(glob.escape(str(self.root)))
         folders = [f for layout in self.description.layouts for f in layout.folders(root, "*")]
-        may_be_plain = self.description.is_target and self.labels == "none"
+        may_be_plain = self.description.is_target and self.labels == "none" and self.root.is_dir()
         if may_be_plain and not any(glob.glob(str(folder)) for folder in folders):
             return PLAIN_FOLDER
         raise self._no_images()
@@ -218,7 +227,4 @@ class SegmentationDataset(Dataset[Sample]):
             raise UserError(f"{count}, the first: {first}\n  {remedy}")
         if not self.table:
             raise UserError(f"no class has label ids for {self.label_folder}\n  see --classes")
-        for name in self.names[:: len(self) // LOOKED_AT or 1]:
-            if problem := self.id_problem(read_label_ids(self.label_file(name))):
-                remedy = "give the published label maps, or name your own ids with --classes"
-                raise UserError(f"{self.label_file(name)} {problem}\n  {remedy}")
+        self.check_ids()

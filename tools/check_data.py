@@ -55,20 +55,20 @@ class Finding(NamedTuple):
 
     name: str
     size: str  # of the image, as WxH, or that the pair cannot be read
-    ids: dict[int, int]  # label id -> number of pixels
+    ids: Counter[int]  # label id -> number of pixels
     problem: str
 
 
 def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Finding:
     """Read an image, and its label map if images are ``labelled``."""
-    size, ids, problem, shape = "unreadable", {}, "", None
+    size, ids, problem, shape = "unreadable", Counter[int](), "", None
     try:
         if labelled:
             label, file = read_label_ids(dataset.label_file(name)), dataset.label_file(name)
-            shape = label.shape
-            values, counts = np.unique(label, return_counts=True)
-            ids = dict(zip(values.tolist(), counts.tolist(), strict=True))
-            problem = f"{file} {found}" if (found := dataset.id_problem(label)) else ""
+            counts = np.bincount(label.ravel()).tolist()
+            shape, ids = label.shape, Counter({i: n for i, n in enumerate(counts) if n})
+            if max(ids) > dataset.description.highest_id:
+                problem = f"{file} holds {max(ids)}, which is no label id of the data set"
             if not ids.keys() & dataset.table.keys():
                 problem = f"{file} has no pixel of a known class"
         height, width, _ = dataset.picture(name, shape).shape
@@ -81,15 +81,15 @@ def check_pair(dataset: SegmentationDataset, labelled: bool, name: str) -> Findi
 def report_labels(dataset: SegmentationDataset, findings: list[Finding]) -> None:
     """Print the frequency of each class, and the label ids that are ignored."""
     print("class            pixels in %   images")
-    ids = sum((Counter(found.ids) for found in findings), Counter())
+    ids = sum((found.ids for found in findings), Counter())
     percent = 100 / max(1, ids.total())
     for train_id, name in enumerate(dataset.label_space.names):
         own = {label_id for label_id in dataset.table if dataset.table[label_id] == train_id}
         images = sum(not own.isdisjoint(found.ids) for found in findings)
         print(f"  {name:<14} {percent * sum(ids[i] for i in own):10.3f}   {images:6d}")
     ignored = sorted(ids.keys() - dataset.table.keys())
-    share = percent * sum(ids[label_id] for label_id in ignored)
-    print(f"ignored label ids: {ignored}, {share:.2f} % of the pixels")
+    share = sum(ids[label_id] for label_id in ignored)
+    print(f"ignored label ids: {ignored}, {percent * share:.2f} % of the pixels")
 
 
 @exit_on_error()
@@ -99,8 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--all", action="store_true", help="show all problems, not the first ten")
     parser.add_argument("--write_list", type=Path, help="file to list the images without problem")
     options = parser.parse_args(arguments)
-    if options.write_list and options.write_list.exists():
-        raise UserError(f"{options.write_list} exists\n  choose another --write_list, or remove it")
+    if (file := options.write_list) and (file.exists() or not file.absolute().parent.is_dir()):
+        raise UserError(f"{file} exists, or its folder does not\n  choose another --write_list")
     dataset = open_data(options, (8, 8))
     labelled = dataset.has_labels() or not dataset.description.is_target
     check = partial(check_pair, dataset, labelled)
@@ -120,9 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name in sorted(name for name in others if name.endswith(ending)):
             if f"{name.rpartition('_')[0]}.png" not in paired:  # A_labelTrainIds.png beside A.png
                 problems.append(f"{dataset.label_folder / name} belongs to no image")
+    if labelled and not problems:
+        dataset.check_ids()
     print("\n- ".join((f"problems: {len(problems)}", *problems[: None if options.all else 10])))
-    if not options.all and len(problems) > 10:
-        print(f"and {len(problems) - 10} more, which --all shows")
     if options.write_list:
         good = [found.name for found in findings if not found.problem]
         with whole_file(options.write_list) as file:

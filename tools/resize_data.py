@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if labelled:
         data.with_labels("resized")  # an image without label map is an error
     inputs = (data.image_folder, data.label_folder)
-    images, labels = (options.output / folder.relative_to(data.root) for folder in inputs)
+    images, labels = data.layout.folders(options.output, options.split)
     taken = [folder.resolve() for folder in (data.root, *inputs)]
     for place in (options.output, images, labels):
         if any(place.resolve().is_relative_to(folder) for folder in taken):
