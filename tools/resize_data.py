@@ -45,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labelled = data.has_labels() or not data.description.is_target
     if labelled:
         data.with_labels("resized")  # an image without label map is an error
-    inputs = (data.image_folder, data.label_folder)
     images, labels = data.layout.folders(options.output, options.split)
-    taken = [folder.resolve() for folder in (data.root, *inputs)]
-    for place in (options.output, images, labels):
-        if any(place.resolve().is_relative_to(folder) for folder in taken):
-            raise UserError(f"{place} lies within the data set\n  choose another output folder")
+    taken = [folder.resolve() for folder in (data.root, data.image_folder, data.label_folder)]
+    places = [folder.resolve() for folder in (options.output, images, labels)]
+    for place in places:
+        if not place.is_relative_to(places[0]) or any(map(place.is_relative_to, taken)):
+            raise UserError(f"{place} lies within the data set or outside OUTPUT\n  give another")
     if len({PurePosixPath(name).with_suffix("") for name in data.names}) < len(data):
         raise UserError(f"two images of {data.root} differ in their suffix only\n  rename one")
 
