@@ -47,7 +47,7 @@ def test_ctrl_c_while_spawned_workers_start_ends_at_once(domains, tmp_path):
     given = words(domains, log.parent, max_iters=5000, num_workers=2)
     with started(given, log.exists, method="spawn") as process:
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(15) == 128 + signal.SIGINT
+        assert process.wait(20) == 128 + signal.SIGINT
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])

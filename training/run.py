@@ -84,7 +84,6 @@ class Run:
         if val:
             order = sequential_batches(len(val), options.batch_size, rank, world)
             self.val_loader = make_loader(val, order, options.num_workers, self.device.type)
-
         counts = {"processes": world, "iterations an epoch": self.batches.per_epoch}
         if options.lr_schedule == "poly":
             counts["iterations"] = self.last_iteration
@@ -116,6 +115,7 @@ class Run:
             self.folder, prefix, self.last_iteration, self.progress.iteration,
             saved.get("records", []), options.tensorboard, self.is_main,
         )  # fmt: skip
+        self.names: tuple[str, ...] = ()  # of the last batch's images
         self.before: dict[str, Any] | None = None  # random state, within an iteration
         self.stopped_by: int | None = None
         self.started = time.monotonic()
@@ -284,6 +284,8 @@ class Run:
 
     def _request_stop(self, number: int, frame: Any) -> None:
         """Remember a signal; one that comes more than 2 s after the first ends the process."""
+        if not self.names:  # workers are starting, and there is nothing to save
+            sys.exit(128 + number)
         if self.stopped_by is None:
             self.stopped_by, self.asked = number, time.monotonic()
         elif time.monotonic() - self.asked > ONE_REQUEST_S:
@@ -294,6 +296,5 @@ class Run:
         """Ask all processes, only at log lines: asking waits for the slowest."""
         hours = (time.monotonic() - self.started) / 3600
         late = self.options.max_hours is not None and hours > self.options.max_hours
-        wanted = self.stopped_by is not None or late
         asks = logs or self.processes.world_size == 1
-        return asks and any(self.processes.gather(wanted))
+        return asks and any(self.processes.gather(late or self.stopped_by is not None))
