@@ -1,7 +1,7 @@
 """Label spaces: class names, colors, and the tables from label ids to train ids.
 
 A *label id* is the number a data set writes into its PNG files; a *train id* is the channel of the
-network's output. Cityscapes' are those of its own ``labels.py`` (Cordts et al., CVPR 2016).
+network's output. Cityscapes' classes are those of its ``labels.py`` (Cordts et al., CVPR 2016).
 """
 
 from collections.abc import Mapping

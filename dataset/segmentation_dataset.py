@@ -134,8 +134,8 @@ class SegmentationDataset(Dataset[Sample]):
     def picture(self, name: str, label_shape: Sequence[int] | None = None) -> NDArray[np.uint8]:
         """Read an image, RGB, (H, W, 3), with the aspect ratio of its label map, (H, W).
 
-        Cameras may store photographs on their side: those of a plain folder are turned upright,
-        others only if then alone they fit. UserError if they do not fit.
+        Cameras may store photographs, which are seldom PNGs, on their side: those of a plain folder
+        are turned upright, others only if then alone they fit. UserError if they do not fit.
         """
         path, label = self.image_folder / name, self.label_file(name)
         if label_shape is None and path.suffix != ".png" and not self.is_plain_folder:
