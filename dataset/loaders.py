@@ -50,11 +50,6 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
-def default_workers() -> int:
-    """Return the worker processes per loader: half the training process's cores, at most 8."""
-    return min(8, max(1, available_cores() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-
-
 def _read(dataset: SegmentationDataset, indices: list[int]) -> Batch | UserError:
     """Read a batch; a UserError is returned, since workers wrap a raised one in a traceback."""
     try:
@@ -109,9 +104,11 @@ def make_loader(
 ) -> DataLoader[Any]:
     """Return a loader of `Batch`es; UserError if a sample cannot be read or a worker is killed.
 
-    ``batches`` yields lists of sample indices; 0 workers read in this process; "cuda" pins memory.
+    ``batches`` yields lists of sample indices. 0 workers read in this process; None takes half of
+    this process's cores, at most 8. "cuda" pins memory.
     """
-    workers = default_workers() if num_workers is None else num_workers
+    own_cores = available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    workers = min(8, max(1, own_cores // 2)) if num_workers is None else num_workers
     return _Loader(
         range(len(dataset)),  # type: ignore[arg-type]
         batch_sampler=batches,

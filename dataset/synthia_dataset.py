@@ -1,16 +1,11 @@
 """SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016): 9,400 rendered street scenes.
 
-As published, with 16-bit label PNGs whose first channel is the class:
-
     data/SYNTHIA/
-      RGB/0000000.png ... 0009399.png
-      GT/LABELS/0000000.png ... 0009399.png
+      RGB/0000000.png ... 0009399.png          or images/
+      GT/LABELS/0000000.png ... 0009399.png    or labels/
 
-or with the labels re-encoded as 8-bit PNGs of the same ids:
-
-    data/SYNTHIA/
-      images/0000000.png ...
-      labels/0000000.png ...
+The first channel of the published 16-bit label maps is the class; 8-bit ones of the same ids are
+read as well.
 """
 
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
