@@ -6,14 +6,12 @@
         source: 1                       # one label id or several
         target: [7, 8]                  # leave it out if the target's label maps lack the class
       sky: {color: [70, 130, 180], source: [4, 5], target: 23}
-    source:                             # folders within --data_dir_source
-      images: renders/rgb
-      labels: renders/ids
-    target:
-      images: photos/{split}            # {split} stands for train, val or test
-      labels: ids/{split}
-      image_suffix: _photo              # photos/val/SCENE_photo.jpg belongs to
-      label_suffix: _ids                # ids/val/SCENE_ids.png
+    source: {images: renders/rgb, labels: renders/ids}      # folders within --data_dir_source
+    target:                             # {split} stands for train, val or test
+      images: photos/{split}
+      labels: ids/{split}               # photos/val/SCENE_photo.jpg belongs to
+      image_suffix: _photo              # ids/val/SCENE_ids.png
+      label_suffix: _ids
 
 Without ``source`` (or ``target``), the folders are those of the script's own data set, or
 ``images`` and ``labels``. Label ids that the file does not name are ignored.
@@ -31,6 +29,15 @@ from dataset.segmentation_dataset import ANY_ID, Description, Layout
 from utils.errors import UserError
 
 
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return keys with values; of a key that is there twice, YAML would keep the last."""
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            _need(keys.count(key) == 1, f"the key {key} is there twice")
+        return super().construct_mapping(node, deep)
+
+
 def with_classes(path: str | None, *descriptions: Description) -> tuple[Description, ...]:
     """Return descriptions of sources and targets with a file's classes, label ids and folders.
 
@@ -39,7 +46,7 @@ def with_classes(path: str | None, *descriptions: Description) -> tuple[Descript
     if path is None:
         return descriptions
     try:
-        content = yaml.safe_load(Path(path).read_text("utf-8-sig"))
+        content = yaml.load(Path(path).read_text("utf-8-sig"), _Loader)
         return tuple(_described(path, content, description) for description in descriptions)
     except UserError as error:
         raise UserError(f"{path}, {error}\n  dataset/own_classes.py has an example") from None

@@ -40,6 +40,7 @@ target:
 # What replaces what, and how the message begins.
 MISTAKES = (
     ("sky: {", "on: {", "classes: the key True is no text; put it in quotes"),
+    ("sky: {", "road: {", "the key road is there twice"),
     ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
     ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
     ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
@@ -83,11 +84,8 @@ def write_pair(root, image, label, ids):
 def test_data_sets_of_the_file(start, tmp_path, rng):
     renders, photographs = read(tmp_path, start + GOOD)
     colors = (128, 64, 128), (70, 130, 180), (0, 0, 0)
-    assert (
-        renders.label_space
-        == photographs.label_space
-        == LabelSpace(("road", "sky", "fence gate"), colors)
-    )
+    space = LabelSpace(("road", "sky", "fence gate"), colors)
+    assert renders.label_space == photographs.label_space == space
     rendered = rng.choice(np.array([0, 1, 7, 400, 65535], np.uint16), (24, 40))
     write_pair(tmp_path, "renders/rgb/a/1.png", "renders/ids/a/1.png", rendered)
     annotated = rng.choice(np.array([0, 1, 7, 8, 9], np.uint8), (24, 40))
