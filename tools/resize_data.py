@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         thread_map(resize_pair, data.names, max_workers=available_cores(), unit="image")
     target = f"--data_dir_val {options.folder} --data_dir_target"
     use = target if data.description.is_target else "--data_dir_source"
-    print(f"train with: {use} {options.output} --input_size {{}},{{}}".format(*options.size))
+    print(f"train with: {use} {options.output} --input_size {data.size[0]},{data.size[1]}")
 
 
 if __name__ == "__main__":
