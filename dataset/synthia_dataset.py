@@ -1,11 +1,10 @@
 """SYNTHIA-RAND-CITYSCAPES (Ros et al., CVPR 2016): 9,400 rendered street scenes.
 
     data/SYNTHIA/
-      RGB/0000000.png ... 0009399.png          or images/
-      GT/LABELS/0000000.png ... 0009399.png    or labels/
+      RGB/0000000.png ... 0009399.png
+      GT/LABELS/0000000.png ... 0009399.png    16 bits, the first channel is the class
 
-The first channel of the published 16-bit label maps is the class; 8-bit ones of the same ids are
-read as well.
+The folders can also be ``images`` and ``labels``, and label maps 8-bit PNGs of the same ids.
 """
 
 from dataset.labels import CLASSES_16, SYNTHIA_IDS
