@@ -9,9 +9,9 @@
     source: {images: renders/rgb, labels: renders/ids}      # folders within --data_dir_source
     target:                             # {split} stands for train, val or test
       images: photos/{split}
-      labels: ids/{split}               # photos/val/SCENE_photo.jpg belongs to
-      image_suffix: _photo              # ids/val/SCENE_ids.png
-      label_suffix: _ids
+      labels: ids/{split}
+      image_suffix: _photo              # photos/val/SCENE_photo.jpg belongs to
+      label_suffix: _ids                # ids/val/SCENE_ids.png
 
 Without ``source`` (or ``target``), the folders are those of the script's own data set, or
 ``images`` and ``labels``. Label ids that the file does not name are ignored.
@@ -29,12 +29,13 @@ from dataset.segmentation_dataset import ANY_ID, Description, Layout
 from utils.errors import UserError
 
 
-class _Loader(yaml.SafeLoader):
+class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return keys with values; of a key that is there twice, YAML would keep the last."""
         keys = [key.value for key, _ in node.value]
-        for key in keys:
-            _need(keys.count(key) == 1, f"the key {key} is there twice")
+        for key, _ in reversed(node.value):
+            problem = f"line {key.start_mark.line + 1}: the key {key.value} is there twice"
+            _need(keys.count(key.value) == 1, problem)
         return super().construct_mapping(node, deep)
 
 
@@ -46,7 +47,7 @@ def with_classes(path: str | None, *descriptions: Description) -> tuple[Descript
     if path is None:
         return descriptions
     try:
-        content = yaml.load(Path(path).read_text("utf-8-sig"), _Loader)
+        content = yaml.load(Path(path).read_text("utf-8-sig"), _UniqueKeys)
         return tuple(_described(path, content, description) for description in descriptions)
     except UserError as error:
         raise UserError(f"{path}, {error}\n  dataset/own_classes.py has an example") from None

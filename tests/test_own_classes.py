@@ -40,7 +40,7 @@ target:
 # What replaces what, and how the message begins.
 MISTAKES = (
     ("sky: {", "on: {", "classes: the key True is no text; put it in quotes"),
-    ("sky: {", "road: {", "the key road is there twice"),
+    ("sky: {", "road: {", "line 6: the key road is there twice"),
     ("target:\n  images", "taget:\n  images", "the file: unknown key taget"),
     ("64, 128]", "64]", "classes.road.color: 2 numbers instead of three"),
     ("64, 128]", "64, 256]", "classes.road.color: 256 instead of a whole"),
