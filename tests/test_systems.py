@@ -58,7 +58,7 @@ def test_every_program_runs_to_the_end(domains, tmp_path):
         ("evaluation", *scoring_words(teacher, domains / "Cityscapes", tmp_path / "maps")),
         ("evaluation", *scoring_words(teacher, "-", tmp_path / "own", "--images", images)),
         ("tools.check_data", "gta5", gta5),
-        ("tools.resize_data", "gta5", gta5, tmp_path / "small", "--size", "32,16"),
+        ("tools.resize_data", "gta5", gta5, tmp_path / "{small}", "--size", "32,16"),
         ("tools.export", teacher, "--format", "torch_export"),
         ("tools.convert_hed", tmp_path / "hed.h5", tmp_path / "hed.pth"),
         ("benchmarks.ablation", "--folder", tmp_path / "ablation", "--seeds", 0,
